@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# arrows.sh ROOT
+#
+# Reads every #include of the tree under ROOT and fails where one breaks the layout:
+#   tools -> train -> models -> ops -> autograd -> core, downward only;
+#   cuda/ reads the table of kernels (ops/*.h, ops/*.def) and core, and only cuda/ reads cuda/;
+#   a public header includes no fmt, JSON or CUDA, so that consumers need none of them;
+#   project files are included as <scangrad/...>, as consumers include them.
+set -euo pipefail
+cd "$1"
+
+{ find core autograd ops cuda models train tools tests examples \
+  -regex '.*\.\(h\|cpp\|cu\|cuh\|def\|inc\)' -type f 2>/dev/null || true; } | sort |
+  xargs -r grep -HnE '^[[:space:]]*#[[:space:]]*include' |
+  awk '
+  BEGIN {
+    count = split("core autograd ops models train tools", order)
+    for (i = 1; i <= count; ++i) level[order[i]] = i
+  }
+  function complain(why) {
+    printf "%s:%s: #include %s: %s\n", file, line, included, why
+    failed = 1
+  }
+  {
+    split($0, part, ":")
+    file = part[1]
+    line = part[2]
+    folder = file
+    sub("/.*", "", folder)
+    included = $0
+    sub(/^[^<"]*#[ \t]*include[ \t]*/, "", included)
+    sub(/[ \t]*(\/[\/*].*)?$/, "", included)
+
+    if (included ~ /^"/) complain("write <scangrad/...>")
+    if (included ~ /^<(core|autograd|ops|cuda|models|train|tools|tests)\//)
+      complain("write <scangrad/...>")
+
+    public = file ~ /\.(h|def)$/ && (folder in level) && folder != "tools" && file !~ /^ops\/cpu\// &&
+             file != "core/format.h"
+    if (public && included ~ /^<(fmt|nlohmann|CLI|cuda|cublas|cub\/)/)
+      complain("a public header includes no fmt, JSON, CLI11 or CUDA")
+    if (public && included ~ /^<scangrad\/(core\/format\.h|ops\/cpu\/)/)
+      complain("a public header includes no internal header")
+
+    if (included !~ /^<scangrad\//) next
+    target = included
+    sub(/^<scangrad\//, "", target)
+    sub(/\/.*/, "", target)
+
+    if (target == "cuda" && folder != "cuda" && folder != "tests")
+      complain("only cuda/ includes cuda/")
+    if (target == "tests" && folder != "tests") complain("only tests include tests")
+    if (folder == "cuda" && (level[target] > level["ops"] || target == "autograd"))
+      complain("cuda/ includes ops and core only")
+    if ((folder in level) && (target in level) && level[target] > level[folder])
+      complain(folder "/ must not include " target "/: dependencies point down, to core")
+  }
+  END { exit failed }'
