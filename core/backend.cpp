@@ -1,0 +1,47 @@
+#include <scangrad/core/backend.h>
+#include <scangrad/core/format.h>
+
+namespace scangrad {
+
+void register_cpu_backend(Backend& table);
+#ifdef SCANGRAD_HAS_CUDA
+namespace cuda {
+void register_backend(Backend& table);  // defined in cuda/register.cpp; checks driver and devices
+}
+#endif
+
+namespace {
+
+template <void (*fill_table)(Backend&)>
+const Backend& table() {
+  static const Backend made = [] {
+    Backend backend;
+    fill_table(backend);
+    return backend;
+  }();
+  return made;
+}
+
+}  // namespace
+
+const Backend& backend(Device device) {
+  if (device.is_cpu()) return table<register_cpu_backend>();
+#ifdef SCANGRAD_HAS_CUDA
+  return table<cuda::register_backend>();
+#else
+  fail<DeviceError>("device: this build of scangrad has no CUDA support, so {} cannot be used",
+                    device);
+#endif
+}
+
+void synchronize(Device device) { backend(device).synchronize(device.index); }
+MemoryStats memory_stats(Device device) { return backend(device).memory_stats(device.index); }
+
+void raw_copy(const Tensor& dst, const Tensor& src) {
+  check<ShapeError>(dst.shape() == src.shape(), "copy: shapes {} and {} differ", dst.shape(),
+                    src.shape());
+  const Device device = dst.device().is_cpu() ? src.device() : dst.device();
+  if (dst.numel() > 0) backend(device).copy(dst, src);
+}
+
+}  // namespace scangrad

@@ -1,0 +1,48 @@
+#pragma once
+#include <scangrad/core/tensor.h>
+
+#include <cstddef>
+
+namespace scangrad {
+
+/// Bytes in the device's allocator.
+struct MemoryStats {
+  std::size_t active = 0;  ///< held by live tensors
+  std::size_t peak = 0;    ///< the most that `active` has been
+  std::size_t cached = 0;  ///< freed by tensors, kept for reuse
+};
+
+/// What a device must provide beneath the operations; `ops/kernels.h` is the other table. A null
+/// entry means that the device does not offer it. All work is ordered on the device's stream.
+struct Backend {
+  void* (*allocate)(int device, std::size_t bytes) = nullptr;
+  void (*deallocate)(int device, void* data, std::size_t bytes) = nullptr;
+  /// Host memory that the device copies from and to asynchronously.
+  void* (*allocate_pinned)(std::size_t bytes) = nullptr;
+  void (*deallocate_pinned)(void* data) = nullptr;
+
+  /// dst ← src: same shape, any strides; converts the dtype; either side may be on the host.
+  void (*copy)(const Tensor& dst, const Tensor& src) = nullptr;
+  /// dst ← value, any strides.
+  void (*fill)(const Tensor& dst, double value) = nullptr;
+  /// dst ← dst + src: same shape and dtype, any strides. The engine sums gradients with it.
+  void (*add_in_place)(const Tensor& dst, const Tensor& src) = nullptr;
+
+  /// Returns when all work given to the device is done; raises the errors it left.
+  void (*synchronize)(int device) = nullptr;
+  MemoryStats (*memory_stats)(int device) = nullptr;
+};
+
+/// The table of a device, made ready on first use. Throws DeviceError where the build or the
+/// machine has no such device.
+const Backend& backend(Device device);
+
+/// Waits for the device (see Backend::synchronize).
+void synchronize(Device device);
+/// Allocator statistics of the device.
+MemoryStats memory_stats(Device device);
+
+/// dst ← src, converting dtype and device: the raw copy, unknown to autograd and version counters.
+void raw_copy(const Tensor& dst, const Tensor& src);
+
+}  // namespace scangrad

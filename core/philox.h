@@ -1,0 +1,51 @@
+#pragma once
+#include <scangrad/core/bfloat16.h>
+
+#include <cstdint>
+
+namespace scangrad {
+
+/// The randomness of one operation: element i takes lane i mod 4 of the block at offset + i/4.
+/// CPU and CUDA kernels derive the same words from it, whatever order they work in.
+struct PhiloxState {
+  std::uint64_t seed = 0;
+  std::uint64_t offset = 0;
+};
+
+struct PhiloxBlock {
+  std::uint32_t words[4];
+};
+
+/// Philox 4x32-10: ten rounds on a 128-bit counter (here its low 64 bits) with a 64-bit key.
+/// Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+SCANGRAD_FN PhiloxBlock philox(std::uint64_t seed, std::uint64_t counter) {
+  std::uint32_t c0 = static_cast<std::uint32_t>(counter);
+  std::uint32_t c1 = static_cast<std::uint32_t>(counter >> 32);
+  std::uint32_t c2 = 0, c3 = 0;
+  std::uint32_t k0 = static_cast<std::uint32_t>(seed);
+  std::uint32_t k1 = static_cast<std::uint32_t>(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c0;
+    const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c2;
+    c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    c1 = static_cast<std::uint32_t>(p1);
+    c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c3 = static_cast<std::uint32_t>(p0);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+/// The 32 random bits of element i.
+SCANGRAD_FN std::uint32_t philox_word(PhiloxState state, std::int64_t i) {
+  const std::uint64_t n = static_cast<std::uint64_t>(i);
+  return philox(state.seed, state.offset + n / 4).words[n % 4];
+}
+
+/// Uniform in [0, 1), a multiple of 2^-24, exact in float.
+SCANGRAD_FN float philox_uniform(std::uint32_t word) {
+  return static_cast<float>(word >> 8) * (1.0f / 16777216.0f);
+}
+
+}  // namespace scangrad

@@ -1,0 +1,23 @@
+#pragma once
+// The files of this folder are compiled once per instruction set (SCANGRAD_CPU_LEVEL is v2, v3, v4
+// or generic), each time into a namespace of its own: cpu_v3 and so on. ops/kernels.cpp chooses at
+// run time. Whatever they include must be inlined or `static`: an inline function shared between
+// two levels would be linked once, perhaps with instructions that this CPU lacks.
+#include <scangrad/core/dtype.h>
+#include <scangrad/core/strided.h>
+#include <scangrad/ops/kernels.h>
+
+#define SCANGRAD_CPU_JOIN(level) cpu_##level
+#define SCANGRAD_CPU_NAME(level) SCANGRAD_CPU_JOIN(level)
+#define SCANGRAD_CPU_NAMESPACE SCANGRAD_CPU_NAME(SCANGRAD_CPU_LEVEL)
+
+namespace scangrad::SCANGRAD_CPU_NAMESPACE {
+
+/// Fills the whole table, family by family.
+void fill_kernels(Kernels& table);
+
+void fill_elementwise(Kernels& table);
+void fill_reduce(Kernels& table);
+void fill_matmul(Kernels& table);
+
+}  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -1,0 +1,11 @@
+#include <scangrad/ops/cpu/level.h>
+
+namespace scangrad::SCANGRAD_CPU_NAMESPACE {
+
+void fill_kernels(Kernels& table) {
+  fill_elementwise(table);
+  fill_reduce(table);
+  fill_matmul(table);
+}
+
+}  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -1,0 +1,51 @@
+#pragma once
+#include <scangrad/core/philox.h>
+#include <scangrad/core/tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace scangrad {
+
+// The types of kernels. Conventions, for every backend: outputs come first and are allocated by the
+// front-end; operands have the dtypes that the front-end checked and may have any strides (expanded
+// dimensions have stride 0) unless the comment says `contiguous`; no operand is empty; a kernel
+// allocates only scratch, records nothing and knows nothing of gradients.
+
+/// Up to two parameters of an elementwise function.
+struct Scalars {
+  double a = 0;
+  double b = 0;
+};
+
+/// out[i] = f(x[i]); all of one shape.
+using UnaryKernel = void(const Tensor& out, const Tensor& x, Scalars scalars);
+/// out[i] = f(a[i], b[i]); all of one shape; a comparison's `out` is bool.
+using BinaryKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+/// out[i] = condition[i] ? a[i] : b[i].
+using WhereKernel = void(const Tensor& out, const Tensor& condition, const Tensor& a,
+                         const Tensor& b);
+/// `out` has x's shape but for stride 0 (and the same address) along the reduced dimensions.
+using ReduceKernel = void(const Tensor& out, const Tensor& x);
+/// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
+using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+
+/// What a device offers to the operations; a null entry means that the device has no such kernel.
+/// The entries are listed in kernels.def and, for elementwise functions, elementwise.def.
+struct Kernels {
+#define SCANGRAD_KERNEL(type, name) type* name = nullptr;
+#include <scangrad/ops/kernels.def>
+#undef SCANGRAD_KERNEL
+};
+
+/// The table of a device, filled on first use. Throws DeviceError where there is no such device.
+const Kernels& kernels(Device device);
+
+/// Name of every entry, in table order.
+std::vector<std::string> kernel_names();
+/// Which of them the device fills, in the same order.
+std::vector<bool> filled_kernels(const Kernels& table);
+/// The instruction set whose CPU kernels were chosen: `v4`, `v3`, `v2` or `generic`.
+const char* cpu_level();
+
+}  // namespace scangrad

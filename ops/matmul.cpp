@@ -1,0 +1,70 @@
+#include <scangrad/autograd/grad_mode.h>
+#include <scangrad/ops/frontend.h>
+#include <scangrad/ops/matmul.h>
+#include <scangrad/ops/reduce.h>
+#include <scangrad/ops/shape.h>
+
+namespace scangrad {
+namespace {
+
+Shape with_batch(const Shape& batch, std::int64_t rows, std::int64_t columns) {
+  Shape shape = batch;
+  shape.push_back(rows);
+  shape.push_back(columns);
+  return shape;
+}
+
+/// Both operands have rank ≥ 2.
+Tensor matrix_product(const Tensor& a, const Tensor& b) {
+  const Shape& sa = a.shape();
+  const Shape& sb = b.shape();
+  const std::int64_t m = sa[a.rank() - 2], k = sa.back(), n = sb.back();
+  check<ShapeError>(k == sb[b.rank() - 2], "matmul: lhs {} and rhs {} do not match: {} != {}", sa,
+                    sb, k, sb[b.rank() - 2]);
+  // A left operand with batches times one matrix is a single tall product.
+  if (b.rank() == 2 && a.rank() > 2) {
+    const Tensor flat =
+        matrix_product(reshape(a, {sa.numel() / std::max<std::int64_t>(k, 1), k}), b);
+    return reshape(flat, with_batch(sa.slice(0, a.rank() - 2), m, n));
+  }
+  const Shape batch =
+      broadcast_shapes("matmul", sa.slice(0, a.rank() - 2), sb.slice(0, b.rank() - 2));
+  Tensor y = empty(with_batch(batch, m, n), a.options());
+  if (y.numel() > 0 && k == 0) {
+    backend(y.device()).fill(y, 0);
+  } else if (y.numel() > 0) {
+    const auto folded = [&](const Tensor& t, std::int64_t rows, std::int64_t columns) {
+      const auto guard = no_grad();
+      return reshape(expand(t, with_batch(batch, rows, columns)), {batch.numel(), rows, columns});
+    };
+    kernel_for("matmul", y.device(), &Kernels::matmul)(folded(y, m, n), folded(a, m, k),
+                                                       folded(b, k, n));
+  }
+  return record("matmul", {a, b}, y, {a, b}, [](const Backward& context) {
+    const Tensor& g = context.grad();
+    const Tensor& a = context.saved[0];
+    const Tensor& b = context.saved[1];
+    return Tensors{
+        context.needs[0] ? sum_to(matrix_product(g, transpose(b, -1, -2)), a.shape()) : Tensor{},
+        context.needs[1] ? sum_to(matrix_product(transpose(a, -1, -2), g), b.shape()) : Tensor{}};
+  });
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check_same_device("matmul", a, b);
+  check_same_dtype("matmul", a, b);
+  check_dtype("matmul", a, NumberTypes{});
+  check<ShapeError>(a.rank() > 0 && b.rank() > 0,
+                    "matmul: lhs {} and rhs {} must have at least one dimension; use mul",
+                    a.shape(), b.shape());
+  const Tensor lhs = a.rank() == 1 ? unsqueeze(a, 0) : a;
+  const Tensor rhs = b.rank() == 1 ? unsqueeze(b, 1) : b;
+  Tensor y = matrix_product(lhs, rhs);
+  if (a.rank() == 1) y = squeeze(y, -2);
+  if (b.rank() == 1) y = squeeze(y, -1);
+  return y;
+}
+
+}  // namespace scangrad
