@@ -20,19 +20,23 @@ elseif(SCANGRAD_CUDA)
 endif()
 
 if(SCANGRAD_HAS_CUDA)
-  # The GPU of this machine; releases pass a list, as -DCMAKE_CUDA_ARCHITECTURES="90;100".
+  # The GPU of this machine, else sm_90; releases pass a list: -DCMAKE_CUDA_ARCHITECTURES="90;100".
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     set(CMAKE_CUDA_ARCHITECTURES native)
   endif()
   enable_language(CUDA)
+  if(CMAKE_CUDA_ARCHITECTURES STREQUAL "native" AND NOT CMAKE_CUDA_ARCHITECTURES_NATIVE)
+    set(CMAKE_CUDA_ARCHITECTURES 90)
+  endif()
   # CMake 3.25 does not know that nvcc 13 takes C++20.
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   endif()
-  set(CMAKE_CUDA_STANDARD 20)
   find_package(CUDAToolkit 12.4 REQUIRED)
   target_sources(scangrad PRIVATE ${cuda_sources})
+  set_target_properties(scangrad PROPERTIES
+    CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
   target_compile_definitions(scangrad PRIVATE SCANGRAD_HAS_CUDA)
   target_link_libraries(scangrad PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt)
 endif()
