@@ -2,6 +2,8 @@
 #include <scangrad/core/format.h>
 #include <scangrad/ops/kernels.h>
 
+#include <cstdlib>
+
 namespace scangrad {
 
 #define SCANGRAD_DECLARE(level)        \
@@ -30,28 +32,54 @@ void fill_kernels(Kernels& table);  // defined in cuda/register.cpp
 namespace {
 
 struct CpuLevel {
-  const char* name = "none";
-  void (*fill)(Kernels&) = nullptr;
+  std::string_view name;
+  bool supported;  // by this processor
+  void (*fill)(Kernels&);
 };
 
-/// The best instruction set that both the build and this processor have.
+#ifdef __x86_64__
+// By their features, since clang 14 does not know the levels by name.
+[[maybe_unused]] bool supports_v2() {
+  return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+}
+[[maybe_unused]] bool supports_v3() {
+  return supports_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+[[maybe_unused]] bool supports_v4() {
+  return supports_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+/// The best instruction set that both the build and this processor have, or the one that the
+/// environment variable SCANGRAD_CPU names, so that each can be tested on one machine.
 CpuLevel best_cpu_level() {
-#ifdef SCANGRAD_HAVE_CPU_GENERIC
-  return {"generic", cpu_generic::fill_kernels};
-#else
+  const CpuLevel levels[] = {
 #ifdef SCANGRAD_HAVE_CPU_V4
-  if (__builtin_cpu_supports("x86-64-v4")) return {"v4", cpu_v4::fill_kernels};
+      {"v4", supports_v4(), cpu_v4::fill_kernels},
 #endif
 #ifdef SCANGRAD_HAVE_CPU_V3
-  if (__builtin_cpu_supports("x86-64-v3")) return {"v3", cpu_v3::fill_kernels};
+      {"v3", supports_v3(), cpu_v3::fill_kernels},
 #endif
 #ifdef SCANGRAD_HAVE_CPU_V2
-  if (__builtin_cpu_supports("x86-64-v2")) return {"v2", cpu_v2::fill_kernels};
+      {"v2", supports_v2(), cpu_v2::fill_kernels},
 #endif
+#ifdef SCANGRAD_HAVE_CPU_GENERIC
+      {"generic", true, cpu_generic::fill_kernels},
+#endif
+  };
+  const char* const wanted = std::getenv("SCANGRAD_CPU");
+  for (const CpuLevel& level : levels) {
+    if (level.supported && (wanted == nullptr || level.name == wanted)) return level;
+  }
+  if (wanted != nullptr) {
+    fail<UnsupportedError>(
+        "cpu: SCANGRAD_CPU={} is not a level of this build and processor; unset it", wanted);
+  }
   fail<UnsupportedError>(
-      "cpu: this build has no kernels for this processor; build with "
-      "SCANGRAD_CPU_LEVELS=generic");
-#endif
+      "cpu: this build has no kernels for this processor; build with SCANGRAD_CPU_LEVELS=generic");
 }
 
 Kernels cpu_kernels() {
@@ -101,7 +129,7 @@ std::vector<bool> filled_kernels(const Kernels& table) {
   };
 }
 
-const char* cpu_level() {
+std::string_view cpu_level() {
   static const CpuLevel level = best_cpu_level();
   return level.name;
 }

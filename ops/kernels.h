@@ -3,6 +3,7 @@
 #include <scangrad/core/tensor.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace scangrad {
@@ -46,6 +47,6 @@ std::vector<std::string> kernel_names();
 /// Which of them the device fills, in the same order.
 std::vector<bool> filled_kernels(const Kernels& table);
 /// The instruction set whose CPU kernels were chosen: `v4`, `v3`, `v2` or `generic`.
-const char* cpu_level();
+std::string_view cpu_level();
 
 }  // namespace scangrad

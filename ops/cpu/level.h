@@ -1,8 +1,7 @@
 #pragma once
 // The files of this folder are compiled once per instruction set (SCANGRAD_CPU_LEVEL is v2, v3, v4
 // or generic), each time into a namespace of its own: cpu_v3 and so on. ops/kernels.cpp chooses at
-// run time. Whatever they include must be inlined or `static`: an inline function shared between
-// two levels would be linked once, perhaps with instructions that this CPU lacks.
+// run time. Everything but fill_kernels is made local to its level (cmake/CpuKernels.cmake).
 #include <scangrad/core/dtype.h>
 #include <scangrad/core/strided.h>
 #include <scangrad/ops/kernels.h>

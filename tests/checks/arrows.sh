@@ -4,16 +4,21 @@
 # Reads every #include of the tree under ROOT and fails where one breaks the layout:
 #   tools -> train -> models -> ops -> autograd -> core, downward only;
 #   cuda/ reads the table of kernels (ops/*.h, ops/*.def) and core, and only cuda/ reads cuda/;
-#   a public header includes no fmt, JSON or CUDA, so that consumers need none of them;
+#   a public header includes no fmt, JSON or CUDA, so that consumers need none of them. A header that
+#   says `// Internal: ...` is not public, nor installed, and no public header includes it;
 #   project files are included as <scangrad/...>, as consumers include them.
 set -euo pipefail
 cd "$1"
 
+internal=$({ grep -rl --include='*.h' '^// Internal:' core autograd ops models train || true; } 2>/dev/null)
+
 { find core autograd ops cuda models train tools tests examples \
   -regex '.*\.\(h\|cpp\|cu\|cuh\|def\|inc\)' -type f 2>/dev/null || true; } | sort |
   xargs -r grep -HnE '^[[:space:]]*#[[:space:]]*include' |
-  awk '
+  awk -v internal="$internal" '
   BEGIN {
+    count = split(internal, file_names, "\n")
+    for (i = 1; i <= count; ++i) is_internal[file_names[i]] = 1
     count = split("core autograd ops models train tools", order)
     for (i = 1; i <= count; ++i) level[order[i]] = i
   }
@@ -35,16 +40,16 @@ cd "$1"
     if (included ~ /^<(core|autograd|ops|cuda|models|train|tools|tests)\//)
       complain("write <scangrad/...>")
 
-    public = file ~ /\.(h|def)$/ && (folder in level) && folder != "tools" && file !~ /^ops\/cpu\// &&
-             file != "core/format.h"
+    public = file ~ /\.(h|def)$/ && (folder in level) && folder != "tools" &&
+             file !~ /^ops\/cpu\// && !(file in is_internal)
     if (public && included ~ /^<(fmt|nlohmann|CLI|cuda|cublas|cub\/)/)
       complain("a public header includes no fmt, JSON, CLI11 or CUDA")
-    if (public && included ~ /^<scangrad\/(core\/format\.h|ops\/cpu\/)/)
-      complain("a public header includes no internal header")
 
     if (included !~ /^<scangrad\//) next
     target = included
-    sub(/^<scangrad\//, "", target)
+    gsub(/^<scangrad\/|>$/, "", target)
+    if (public && (target in is_internal || target ~ /^ops\/cpu\//))
+      complain("a public header includes no internal header")
     sub(/\/.*/, "", target)
 
     if (target == "cuda" && folder != "cuda" && folder != "tests")

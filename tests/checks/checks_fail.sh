@@ -33,7 +33,6 @@ plant() {
 
 plant train/a.cpp '<scangrad/models/b.h>' 0
 plant tools/a.cpp '<scangrad/train/b.h>' 0
-plant ops/a.cpp '<scangrad/core/format.h>' 0
 plant core/a.cpp '<fmt/format.h>' 0
 plant cuda/a.cu '<scangrad/ops/functors.h>' 0
 plant tests/ops/a.cpp '<scangrad/tests/support/catch.h>' 0
@@ -45,6 +44,7 @@ plant ops/a.cpp '<scangrad/cuda/b.h>' 1
 plant tools/a.cpp '<scangrad/cuda/b.h>' 1
 plant cuda/a.cu '<scangrad/autograd/b.h>' 1
 plant cuda/a.cu '<scangrad/models/b.h>' 1
+plant ops/a.h '<scangrad/ops/cpu/level.h>' 1
 plant core/a.cpp '<scangrad/tests/support/catch.h>' 1
 plant core/a.cpp '"core/b.h"' 1
 plant core/a.cpp '"b.h"  // beside it' 1
@@ -52,6 +52,11 @@ plant core/a.cpp '<core/b.h>' 1
 plant train/a.h '<nlohmann/json.hpp>' 1
 plant core/a.h '  <fmt/format.h>' 1
 plant core/a.h '<cuda_runtime.h>' 1
+
+# An internal header may include fmt, and no public header may include it.
+mkdir -p "$tree/core"
+printf '// Internal: formatting.\n#include <fmt/format.h>\n' >"$tree/core/format.h"
+plant ops/a.cpp '<scangrad/core/format.h>' 0
 plant ops/a.h '<scangrad/core/format.h>' 1
 
 # Kernels of a level that export more than fill_kernels: here an inline function of the same library.
