@@ -50,6 +50,25 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
   });
 }
 
+/// x (rows, in), weight (out, in), bias (out) or undefined → (rows, out). Both gradients are plain
+/// products too, and the weight's comes out in its own layout.
+Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  Tensor y;
+  {
+    const auto guard = no_grad();
+    y = matrix_product(x, transpose(weight, 0, 1));
+    if (bias.defined() && y.numel() > 0) {
+      backend(y.device()).add_in_place(y, expand_view(bias, y.shape()));
+    }
+  }
+  return record("linear", {x, weight, bias}, y, {x, weight}, [](const Backward& context) {
+    const Tensor& g = context.grad();  // (rows, out)
+    return Tensors{context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
+                   context.needs[1] ? matrix_product(transpose(g, 0, 1), context.saved[0]) : Tensor{},
+                   context.needs[2] ? sum(g, {0}) : Tensor{}};
+  });
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
@@ -65,6 +84,26 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (a.rank() == 1) y = squeeze(y, -2);
   if (b.rank() == 1) y = squeeze(y, -1);
   return y;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_same_device("linear", x, weight);
+  check_same_dtype("linear", x, weight);
+  check_dtype("linear", x, FloatTypes{});
+  check<ShapeError>(x.rank() > 0 && weight.rank() == 2 && x.shape().back() == weight.size(1),
+                    "linear: input {} does not end in the columns of weight {}, which is (out, in)",
+                    x.shape(), weight.shape());
+  const std::int64_t in = weight.size(1), out = weight.size(0);
+  if (bias.defined()) {
+    check_same_device("linear", x, bias);
+    check_same_dtype("linear", x, bias);
+    check<ShapeError>(bias.shape() == Shape{out}, "linear: bias {} does not have shape [{}]",
+                      bias.shape(), out);
+  }
+  Shape shape = x.shape();
+  shape[x.rank() - 1] = out;
+  const std::int64_t rows = x.shape().slice(0, x.rank() - 1).numel();
+  return reshape(linear_rows(reshape(x, {rows, in}), weight, bias), shape);
 }
 
 }  // namespace scangrad

@@ -9,4 +9,8 @@ namespace scangrad {
 /// accumulate in f32. Throws ShapeError.
 Tensor matmul(const Tensor& a, const Tensor& b);
 
+/// x Wᵀ + bias, (…, in) → (…, out), as one tall product; weight (out, in), bias (out) or undefined.
+/// Throws ShapeError.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
 }  // namespace scangrad
