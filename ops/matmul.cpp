@@ -63,9 +63,10 @@ Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   }
   return record("linear", {x, weight, bias}, y, {x, weight}, [](const Backward& context) {
     const Tensor& g = context.grad();  // (rows, out)
-    return Tensors{context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
-                   context.needs[1] ? matrix_product(transpose(g, 0, 1), context.saved[0]) : Tensor{},
-                   context.needs[2] ? sum(g, {0}) : Tensor{}};
+    return Tensors{
+        context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
+        context.needs[1] ? matrix_product(transpose(g, 0, 1), context.saved[0]) : Tensor{},
+        context.needs[2] ? sum(g, {0}) : Tensor{}};
   });
 }
 
