@@ -1,6 +1,7 @@
 #pragma once
 #include <scangrad/core/bfloat16.h>
 
+#include <cmath>
 #include <cstdint>
 
 namespace scangrad {
@@ -46,6 +47,27 @@ SCANGRAD_FN std::uint32_t philox_word(PhiloxState state, std::int64_t i) {
 /// Uniform in [0, 1), a multiple of 2^-24, exact in float.
 SCANGRAD_FN float philox_uniform(std::uint32_t word) {
   return static_cast<float>(word >> 8) * (1.0f / 16777216.0f);
+}
+
+/// Standard normals of elements 2k (cosine) and 2k + 1 (sine) from their two words, in double for
+/// every dtype. Box and Muller: "A note on the generation of random normal deviates" (1958).
+SCANGRAD_FN void philox_normals(std::uint32_t even, std::uint32_t odd, double out[2]) {
+  constexpr double two_pi = 6.28318530717958647693;
+  constexpr double scale = 1.0 / 4294967296.0;
+  const double radius = std::sqrt(-2.0 * std::log((even + 1.0) * scale));  // of (0, 1]
+  const double angle = two_pi * (odd * scale);
+  out[0] = radius * std::cos(angle);
+  out[1] = radius * std::sin(angle);
+}
+
+/// Elements whose uniform number is below p are dropped: those with word >> 8 below this.
+SCANGRAD_FN std::uint32_t philox_drop_threshold(double p) {
+  return static_cast<std::uint32_t>(std::ceil(p * 16777216.0));
+}
+
+/// One of range ≤ 2^32 values from 0, off the uniform distribution by at most range / 2^32.
+SCANGRAD_FN std::int64_t philox_below(std::uint32_t word, std::uint64_t range) {
+  return static_cast<std::int64_t>((std::uint64_t{word} * range) >> 32);
 }
 
 }  // namespace scangrad

@@ -129,6 +129,10 @@ std::vector<bool> filled_kernels(const Kernels& table) {
   };
 }
 
+void bad_index(IndexCheck check, std::int64_t index, std::int64_t limit) {
+  fail<IndexError>("{}: index {} is out of range for {} {}", check.op, index, limit, check.unit);
+}
+
 std::string_view cpu_level() {
   static const CpuLevel level = best_cpu_level();
   return level.name;

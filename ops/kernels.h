@@ -31,6 +31,37 @@ using ReduceKernel = void(const Tensor& out, const Tensor& x);
 /// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
 using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
 
+/// out[i] = start + i step; contiguous.
+using ArangeKernel = void(const Tensor& out, double start, double step);
+/// Fills a contiguous `out`; element i takes the word that core/philox.h gives it. The uniform
+/// distribution on [scalars.a, scalars.b), or the normal one of mean a and deviation b.
+using RandomKernel = void(const Tensor& out, Scalars scalars, PhiloxState state);
+/// low + one of `range` ≤ 2^32 values; contiguous.
+using RandintKernel = void(const Tensor& out, std::int64_t low, std::uint64_t range,
+                           PhiloxState state);
+/// Element i (i64, contiguous) is words 2i (low half) and 2i + 1 (high half).
+using RandomBitsKernel = void(const Tensor& out, PhiloxState state);
+/// out[i] = 0 with probability p, else x[i] / (1 − p); both contiguous, of one shape.
+using DropoutKernel = void(const Tensor& out, const Tensor& x, double p, PhiloxState state);
+
+/// What an operation on indices says of a bad one: `embedding: index 70 is out of range for 65
+/// rows`. On the CPU the kernel throws before it writes anything; on CUDA it notes the first bad
+/// index for the next synchronisation.
+struct IndexCheck {
+  const char* op;
+  const char* unit;  // what the index counts: "rows"
+};
+/// Throws that IndexError.
+[[noreturn]] void bad_index(IndexCheck check, std::int64_t index, std::int64_t limit);
+
+/// out[o][i] = x[o][index[i]]: (outer, k, inner) ← (outer, n, inner), (k) i64; all contiguous.
+using IndexSelectKernel = void(const Tensor& out, const Tensor& x, const Tensor& index,
+                               IndexCheck check);
+/// out[o][index[i]] += x[o][i], i in ascending order: (outer, n, inner) ← (k) i64, (outer, k,
+/// inner); all contiguous.
+using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor& x,
+                            IndexCheck check);
+
 /// What a device offers to the operations; a null entry means that the device has no such kernel.
 /// The entries are listed in kernels.def and, for elementwise functions, elementwise.def.
 struct Kernels {

@@ -17,6 +17,9 @@ void fill_kernels(Kernels& table);
 
 void fill_elementwise(Kernels& table);
 void fill_reduce(Kernels& table);
+void fill_creation(Kernels& table);
+void fill_random(Kernels& table);
+void fill_index(Kernels& table);
 void fill_matmul(Kernels& table);
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -5,6 +5,9 @@ namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 void fill_kernels(Kernels& table) {
   fill_elementwise(table);
   fill_reduce(table);
+  fill_creation(table);
+  fill_random(table);
+  fill_index(table);
   fill_matmul(table);
 }
 
