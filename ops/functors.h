@@ -1,5 +1,6 @@
 #pragma once
 #include <scangrad/core/bfloat16.h>
+#include <scangrad/ops/vector_math.h>
 
 #include <cmath>
 
@@ -29,22 +30,22 @@ SCANGRAD_FUNCTOR(Abs, return x < T(0) ? -x : x;)
 SCANGRAD_FUNCTOR(Sign, return x > T(0) ? T(1) : x < T(0) ? T(-1) : x;)  // NaN stays NaN
 SCANGRAD_FUNCTOR(Square, return x * x;)
 SCANGRAD_FUNCTOR(Reciprocal, return T(1) / x;)
-SCANGRAD_FUNCTOR(Exp, return std::exp(x);)
+SCANGRAD_FUNCTOR(Exp, return math::exp(x);)
 SCANGRAD_FUNCTOR(Log, return std::log(x);)
 SCANGRAD_FUNCTOR(Sqrt, return std::sqrt(x);)
 SCANGRAD_FUNCTOR(Rsqrt, return T(1) / std::sqrt(x);)
 SCANGRAD_FUNCTOR(Sin, return std::sin(x);)
 SCANGRAD_FUNCTOR(Cos, return std::cos(x);)
-SCANGRAD_FUNCTOR(Tanh, return std::tanh(x);)
-SCANGRAD_FUNCTOR(Erf, return std::erf(x);)
-SCANGRAD_FUNCTOR(Sigmoid, return T(1) / (T(1) + std::exp(-x));)
+SCANGRAD_FUNCTOR(Tanh, return math::tanh(x);)
+SCANGRAD_FUNCTOR(Erf, return math::erf(x);)
+SCANGRAD_FUNCTOR(Sigmoid, return T(1) / (T(1) + math::exp(-x));)
 SCANGRAD_FUNCTOR(Relu, return x < T(0) ? T(0) : x;)  // NaN stays NaN
-SCANGRAD_FUNCTOR(Silu, return x / (T(1) + std::exp(-x));)
+SCANGRAD_FUNCTOR(Silu, return x / (T(1) + math::exp(-x));)
 /// x Φ(x). Hendrycks and Gimpel: "Gaussian error linear units" (2016).
-SCANGRAD_FUNCTOR(GeluErf, return T(0.5) * x * (T(1) + std::erf(x * T(inverse_sqrt2)));)
+SCANGRAD_FUNCTOR(GeluErf, return T(0.5) * x * (T(1) + math::erf(x * T(inverse_sqrt2)));)
 /// The paper's approximation, as in GPT-2.
 SCANGRAD_FUNCTOR(GeluTanh, const T u = T(sqrt_2_over_pi) * (x + T(gelu_cubic) * x * x * x);
-                 return T(0.5) * x * (T(1) + std::tanh(u));)
+                 return T(0.5) * x * (T(1) + math::tanh(u));)
 #undef SCANGRAD_FUNCTOR
 
 struct IsFinite {
@@ -80,10 +81,10 @@ SCANGRAD_FUNCTOR(AddScalar, return x + a;)
 SCANGRAD_FUNCTOR(MulScalar, return x * a;)
 SCANGRAD_FUNCTOR(PowScalar, return std::pow(x, a);)
 /// Clevert, Unterthiner, Hochreiter: "Exponential linear units" (2015).
-SCANGRAD_FUNCTOR(Elu, return x > T(0) ? x : a * std::expm1(x);)
+SCANGRAD_FUNCTOR(Elu, return x > T(0) ? x : a * math::expm1(x);)
 /// log(1 + exp(a x)) / a, without overflow.
 SCANGRAD_FUNCTOR(Softplus, const T u = x * a;
-                 return (u > T(0) ? u + std::log1p(std::exp(-u)) : std::log1p(std::exp(u))) / a;)
+                 return (u > T(0) ? u + std::log1p(math::exp(-u)) : std::log1p(math::exp(u))) / a;)
 SCANGRAD_FUNCTOR(Clamp, return x < a ? a : x > b ? b : x;)  // NaN stays NaN
 #undef SCANGRAD_FUNCTOR
 
@@ -109,13 +110,13 @@ SCANGRAD_FUNCTOR(Minimum, return a != a || a < b ? a : b;)
 SCANGRAD_FUNCTOR(TanhBackward, return a * (T(1) - b * b);)
 SCANGRAD_FUNCTOR(SigmoidBackward, return a * b * (T(1) - b);)
 SCANGRAD_FUNCTOR(ReluBackward, return b > T(0) ? a : T(0);)
-SCANGRAD_FUNCTOR(SiluBackward, const T s = T(1) / (T(1) + std::exp(-b));
+SCANGRAD_FUNCTOR(SiluBackward, const T s = T(1) / (T(1) + math::exp(-b));
                  return a * s * (T(1) + b * (T(1) - s));)
-SCANGRAD_FUNCTOR(GeluErfBackward, const T cdf = T(0.5) * (T(1) + std::erf(b * T(inverse_sqrt2)));
-                 const T pdf = T(inverse_sqrt_2pi) * std::exp(T(-0.5) * b * b);
+SCANGRAD_FUNCTOR(GeluErfBackward, const T cdf = T(0.5) * (T(1) + math::erf(b * T(inverse_sqrt2)));
+                 const T pdf = T(inverse_sqrt_2pi) * math::exp(T(-0.5) * b * b);
                  return a * (cdf + b * pdf);)
 SCANGRAD_FUNCTOR(GeluTanhBackward,
-                 const T t = std::tanh(T(sqrt_2_over_pi) * (b + T(gelu_cubic) * b * b * b));
+                 const T t = math::tanh(T(sqrt_2_over_pi) * (b + T(gelu_cubic) * b * b * b));
                  const T slope = T(sqrt_2_over_pi) * (T(1) + T(3 * gelu_cubic) * b * b);
                  return a * T(0.5) * (T(1) + t + b * (T(1) - t * t) * slope);)
 #undef SCANGRAD_FUNCTOR

@@ -30,6 +30,18 @@ using WhereKernel = void(const Tensor& out, const Tensor& condition, const Tenso
 using ReduceKernel = void(const Tensor& out, const Tensor& x);
 /// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
 using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+/// Each row of contiguous x and out, (rows, n) whatever the rank, by itself.
+using RowKernel = void(const Tensor& out, const Tensor& x);
+/// Its gradient from the output's, g, and the output, y; all contiguous and of one shape.
+using RowBackwardKernel = void(const Tensor& out, const Tensor& g, const Tensor& y);
+/// out ← x (rows, n) normalised, and for backward each row's mean (undefined for rms_norm) and
+/// 1/√(var + eps), (rows), in f32 or f64. weight, bias: (n) or undefined. All contiguous.
+using NormKernel = void(const Tensor& out, const Tensor& mean, const Tensor& rstd, const Tensor& x,
+                        const Tensor& weight, const Tensor& bias, double eps);
+/// Gradients of x, weight and bias; undefined ones are not wanted. All contiguous.
+using NormBackwardKernel = void(const Tensor& dx, const Tensor& dweight, const Tensor& dbias,
+                                const Tensor& g, const Tensor& x, const Tensor& weight,
+                                const Tensor& mean, const Tensor& rstd);
 
 /// out[i] = start + i step; contiguous.
 using ArangeKernel = void(const Tensor& out, double start, double step);

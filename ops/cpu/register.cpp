@@ -9,6 +9,8 @@ void fill_kernels(Kernels& table) {
   fill_random(table);
   fill_index(table);
   fill_matmul(table);
+  fill_softmax(table);
+  fill_norm(table);
 }
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE
