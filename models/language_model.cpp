@@ -1,0 +1,120 @@
+#include <scangrad/core/format.h>
+#include <scangrad/models/language_model.h>
+#include <scangrad/models/mlp.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/matmul.h>
+#include <scangrad/ops/shape.h>
+
+#include <cmath>
+
+namespace scangrad {
+namespace {
+
+/// A kind of layer: its name in a model's list, its name in checkpoints, how it is made.
+struct LayerKind {
+  const char* name;
+  const char* parameter_name;
+  std::unique_ptr<Layer> (*make)(const LanguageModelConfig& config, double out_std,
+                                 Generator& generator);
+};
+
+constexpr LayerKind layer_kinds[] = {
+    {"mlp", "mlp",
+     [](const LanguageModelConfig& c, double out_std,
+        Generator& generator) -> std::unique_ptr<Layer> {
+       return std::make_unique<Mlp>(c.width, out_std, c.dropout, generator);
+     }},
+};
+
+const LayerKind& layer_kind(const std::string& name) {
+  std::string known;
+  for (const LayerKind& kind : layer_kinds) {
+    if (name == kind.name) return kind;
+    known += (known.empty() ? "" : ", ") + std::string(kind.name);
+  }
+  fail<ValueError>("LanguageModel: no layer is called {}; there are {}", name, known);
+}
+
+const LanguageModelConfig& checked(const LanguageModelConfig& config) {
+  check<ValueError>(config.vocab_size > 0 && config.width > 0 && config.context > 0,
+                    "LanguageModel: vocabulary size {}, width {} and context {} must be positive",
+                    config.vocab_size, config.width, config.context);
+  return config;
+}
+
+}  // namespace
+
+LanguageModel::Block::Block(std::int64_t width, const std::string& name,
+                            std::unique_ptr<Layer> made)
+    : ln(width), layer(std::move(made)) {
+  register_module("ln", ln);
+  register_module(name, *layer);
+}
+
+LanguageModel::LanguageModel(const LanguageModelConfig& config, Generator& generator)
+    : config_(checked(config)),
+      wte_(config.vocab_size, config.width, 0.02, generator),
+      dropout_(config.dropout),
+      ln_f_(config.width) {
+  register_module("transformer.wte", wte_);
+  if (config.positions == "learned") {
+    wpe_.emplace(config.context, config.width, 0.02, generator);
+    register_module("transformer.wpe", *wpe_);
+  }
+  register_module("transformer.drop", dropout_);
+  const double out_std = 0.02 / std::sqrt(static_cast<double>(config.layers.size()));
+  for (const std::string& name : config.layers) {
+    const LayerKind& kind = layer_kind(name);
+    const std::string index = std::to_string(blocks_.size());
+    blocks_.push_back(std::make_unique<Block>(config.width, kind.parameter_name,
+                                              kind.make(config, out_std, generator)));
+    register_module("transformer.h." + index, *blocks_.back());
+  }
+  register_module("transformer.ln_f", ln_f_);
+}
+
+Tensor LanguageModel::embed(const Tensor& tokens, std::int64_t position) const {
+  check<ShapeError>(tokens.rank() == 2,
+                    "LanguageModel: tokens {} must have two dimensions, (batch, time)",
+                    tokens.shape());
+  Tensor x = wte_.forward(tokens);  // (B, T, width)
+  if (wpe_) {
+    const std::int64_t end = position + tokens.size(1);
+    check<ShapeError>(end <= config_.context,
+                      "LanguageModel: {} tokens are more than the {} learned positions", end,
+                      config_.context);
+    x = x + slice(wpe_->weight, 0, position, end);
+  }
+  return dropout_.forward(x);
+}
+
+Tensor LanguageModel::logits(const Tensor& x) const {
+  return linear(ln_f_.forward(x), wte_.weight);
+}
+
+Tensor LanguageModel::forward(const Tensor& tokens) {
+  Tensor x = embed(tokens, 0);
+  for (const auto& block : blocks_) x = x + block->layer->forward(block->ln.forward(x));
+  return logits(x);
+}
+
+LanguageModelState LanguageModel::initial_state(std::int64_t batch) const {
+  LanguageModelState state;
+  for (const auto& block : blocks_) state.layers.push_back(block->layer->initial_state(batch));
+  return state;
+}
+
+Tensor LanguageModel::step(const Tensor& tokens, LanguageModelState& state) {
+  check<ValueError>(state.layers.size() == blocks_.size(),
+                    "LanguageModel: the state has {} layers and the model {}; start from "
+                    "initial_state",
+                    state.layers.size(), blocks_.size());
+  Tensor x = embed(tokens, state.position);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    x = x + blocks_[i]->layer->step(blocks_[i]->ln.forward(x), state.layers[i]);
+  }
+  state.position += tokens.size(1);
+  return logits(x);
+}
+
+}  // namespace scangrad

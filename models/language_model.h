@@ -1,0 +1,74 @@
+#pragma once
+#include <scangrad/models/dropout.h>
+#include <scangrad/models/embedding.h>
+#include <scangrad/models/layer.h>
+#include <scangrad/models/norm.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace scangrad {
+
+/// A model as data. The order of members is frozen.
+struct LanguageModelConfig {
+  std::int64_t vocab_size = 0;
+  std::int64_t context = 256;  ///< longest sequence; a limit for learned positions only
+  std::int64_t width = 256;
+  std::int64_t heads = 4;
+  /// What the residual stream passes, in order: `mru`, `attention` or `mlp`.
+  std::vector<std::string> layers = {"mru", "mlp", "mlp", "mlp", "mlp"};
+  std::string positions = "none";  ///< of attention: `none`, `learned`, `rope` or `xpos`
+  std::string scheme = "ldu";      ///< of MRU, see `mru_scheme_names`
+  std::int64_t state_size = 0;     ///< of MRU: heads × order²; 0 for the width
+  double dropout = 0;
+};
+
+/// What a model remembers of the tokens that `LanguageModel::step` has seen.
+struct LanguageModelState {
+  std::int64_t position = 0;  ///< how many
+  std::vector<LayerState> layers = {};
+};
+
+/// A language model: embedding, a list of pre-LayerNorm residual layers, a final LayerNorm and the
+/// transposed embedding as output (Radford et al. 2019, without biases).
+///   x ← x + layer(layer_norm(x)) for each; logits = layer_norm(x) · wteᵀ
+class LanguageModel : public Module {
+ public:
+  /// Initial values: embeddings, MLP and attention inputs N(0, 0.02²), the layers' output
+  /// projections deviation 0.02/√(number of layers), MRU W_in zero. Throws ValueError for an
+  /// unknown layer, positions or scheme (listing those that there are) and sizes that do not
+  /// divide.
+  LanguageModel(const LanguageModelConfig& config, Generator& generator);
+
+  /// tokens (B, T), integers, → logits (B, T, vocab), all positions at once. Throws ShapeError
+  /// where T exceeds learned positions, IndexError naming a token outside the vocabulary.
+  Tensor forward(const Tensor& tokens);
+
+  /// The state before the first token of `batch` sequences.
+  LanguageModelState initial_state(std::int64_t batch) const;
+  /// The same logits for the next tokens (B, T'), T' ≥ 1, after those that `state` has seen, at a
+  /// cost per token that does not grow with them (MRU) or grows linearly (attention's cache).
+  Tensor step(const Tensor& tokens, LanguageModelState& state);
+
+  const LanguageModelConfig& config() const { return config_; }
+
+ private:
+  struct Block : Module {
+    Block(std::int64_t width, const std::string& name, std::unique_ptr<Layer> layer);
+    LayerNorm ln;
+    std::unique_ptr<Layer> layer;
+  };
+  Tensor embed(const Tensor& tokens, std::int64_t position) const;
+  Tensor logits(const Tensor& x) const;
+
+  LanguageModelConfig config_;
+  Embedding wte_;                 // (vocab, width)
+  std::optional<Embedding> wpe_;  // (context, width)
+  Dropout dropout_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  LayerNorm ln_f_;
+};
+
+}  // namespace scangrad

@@ -1,0 +1,18 @@
+#include <scangrad/models/norm.h>
+#include <scangrad/ops/norm.h>
+
+namespace scangrad {
+
+LayerNorm::LayerNorm(std::int64_t width, double eps) : weight(ones({width})), eps_(eps) {
+  register_parameter("weight", weight);
+}
+
+Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight, {}, eps_); }
+
+RMSNorm::RMSNorm(std::int64_t width, double eps) : weight(ones({width})), eps_(eps) {
+  register_parameter("weight", weight);
+}
+
+Tensor RMSNorm::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
+
+}  // namespace scangrad
