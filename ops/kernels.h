@@ -74,6 +74,35 @@ using IndexSelectKernel = void(const Tensor& out, const Tensor& x, const Tensor&
 using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor& x,
                             IndexCheck check);
 
+/// Constants of an AdamW step.
+struct AdamWConstants {
+  double beta1 = 0.9;
+  double beta2 = 0.99;
+  double eps = 1e-8;
+  double weight_decay = 0;
+  double learning_rate_scale = 1;
+};
+/// Constants of a step of stochastic gradient descent.
+struct SgdConstants {
+  double momentum = 0;
+  bool nesterov = false;
+  double weight_decay = 0;
+  double learning_rate_scale = 1;
+};
+/// One step of every parameter, in place. All lists are equally long and all tensors `contiguous`;
+/// moments have the dtype in which the parameters' arithmetic is done (f32 for bf16). `control` is
+/// on the device, so that a captured graph reads new values: f64 (3), the learning rate, the number
+/// of this step, from 1, and the factor on gradients. Formulas in train/optimizer.h.
+using AdamWKernel = void(const Tensors& parameters, const Tensors& gradients,
+                         const Tensors& exp_avg, const Tensors& exp_avg_sq, const Tensor& control,
+                         const AdamWConstants& constants);
+/// The same for SGD; `momentum_buffer` is empty where momentum is 0.
+using SgdKernel = void(const Tensors& parameters, const Tensors& gradients,
+                       const Tensors& momentum_buffer, const Tensor& control,
+                       const SgdConstants& constants);
+/// out, f64 [], ← √Σ x², summed in f64; x `contiguous`.
+using L2NormKernel = void(const Tensor& out, const Tensor& x);
+
 /// What a device offers to the operations; a null entry means that the device has no such kernel.
 /// The entries are listed in kernels.def and, for elementwise functions, elementwise.def.
 struct Kernels {

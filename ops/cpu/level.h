@@ -23,5 +23,6 @@ void fill_index(Kernels& table);
 void fill_matmul(Kernels& table);
 void fill_softmax(Kernels& table);
 void fill_norm(Kernels& table);
+void fill_optimizer(Kernels& table);
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

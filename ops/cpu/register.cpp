@@ -11,6 +11,7 @@ void fill_kernels(Kernels& table) {
   fill_matmul(table);
   fill_softmax(table);
   fill_norm(table);
+  fill_optimizer(table);
 }
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE
