@@ -202,11 +202,10 @@ class Checked {
         const Values analytic = gradients(weights, {x})[0];
         for (std::size_t e = 0; e < analytic.size(); ++e) {
           const double n = numeric[e][k][static_cast<std::size_t>(j)];
-          check<GradError>(
-              close(analytic[e], n, std::max(std::abs(analytic[e]), std::abs(n))),
-              "{}: d output {} at {} / d input {} at {}: analytic {}, numeric {}", op_, k,
-              index_of(j, outputs_[k].shape()), wanted_[i],
-              index_of(static_cast<std::int64_t>(e), x.shape()), analytic[e], n);
+          check<GradError>(close(analytic[e], n, std::max(std::abs(analytic[e]), std::abs(n))),
+                           "{}: d output {} at {} / d input {} at {}: analytic {}, numeric {}", op_,
+                           k, index_of(j, outputs_[k].shape()), wanted_[i],
+                           index_of(static_cast<std::int64_t>(e), x.shape()), analytic[e], n);
         }
       }
     }

@@ -11,10 +11,10 @@ using TensorFunction = std::function<Tensors(const Tensors&)>;
 
 /// The order of members is frozen.
 struct GradcheckOptions {
-  double step = 1e-5;      ///< h in (f(x + h) − f(x − h)) / 2h, times max(1, |x|)
-  double rtol = 1e-6;      ///< relative to the larger of the two derivatives
-  double atol = 1e-7;      ///< what rounding leaves of a derivative that is 0
-  int directions = 0;      ///< 0: the full Jacobian; else so many random directions, for large inputs
+  double step = 1e-5;  ///< h in (f(x + h) − f(x − h)) / 2h, times max(1, |x|)
+  double rtol = 1e-6;  ///< relative to the larger of the two derivatives
+  double atol = 1e-7;  ///< what rounding leaves of a derivative that is 0
+  int directions = 0;  ///< 0: the full Jacobian; else so many random directions, for large inputs
   std::uint64_t seed = 0;  ///< of the random directions and output gradients
 };
 

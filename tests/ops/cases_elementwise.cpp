@@ -51,26 +51,43 @@ void add_unary(std::vector<OpCase>& rows) {
                     .inputs = inputs,
                     .dtypes = dtypes});
   };
-  row("neg", sg::neg, [](double x) { return -x; }, any, numbers);
-  row("abs", sg::abs, [](double x) { return std::abs(x); }, kink_at_zero, numbers);
-  row("sign", sg::sign, [](double x) { return double(x > 0) - double(x < 0); }, kink_at_zero,
+  row(
+      "neg", sg::neg, [](double x) { return -x; }, any, numbers);
+  row(
+      "abs", sg::abs, [](double x) { return std::abs(x); }, kink_at_zero, numbers);
+  row(
+      "sign", sg::sign, [](double x) { return double(x > 0) - double(x < 0); }, kink_at_zero,
       numbers);
-  row("square", sg::square, [](double x) { return x * x; }, any, numbers);
-  row("reciprocal", sg::reciprocal, [](double x) { return 1 / x; }, positive, floats);
-  row("exp", sg::exp, [](double x) { return std::exp(x); }, any, floats);
-  row("log", sg::log, [](double x) { return std::log(x); }, positive, floats);
-  row("sqrt", sg::sqrt, [](double x) { return std::sqrt(x); }, positive, floats);
-  row("rsqrt", sg::rsqrt, [](double x) { return 1 / std::sqrt(x); }, positive, floats);
-  row("sin", sg::sin, [](double x) { return std::sin(x); }, any, floats);
-  row("cos", sg::cos, [](double x) { return std::cos(x); }, any, floats);
-  row("tanh", sg::tanh, [](double x) { return std::tanh(x); }, any, floats);
-  row("erf", sg::erf, [](double x) { return std::erf(x); }, any, floats);
+  row(
+      "square", sg::square, [](double x) { return x * x; }, any, numbers);
+  row(
+      "reciprocal", sg::reciprocal, [](double x) { return 1 / x; }, positive, floats);
+  row(
+      "exp", sg::exp, [](double x) { return std::exp(x); }, any, floats);
+  row(
+      "log", sg::log, [](double x) { return std::log(x); }, positive, floats);
+  row(
+      "sqrt", sg::sqrt, [](double x) { return std::sqrt(x); }, positive, floats);
+  row(
+      "rsqrt", sg::rsqrt, [](double x) { return 1 / std::sqrt(x); }, positive, floats);
+  row(
+      "sin", sg::sin, [](double x) { return std::sin(x); }, any, floats);
+  row(
+      "cos", sg::cos, [](double x) { return std::cos(x); }, any, floats);
+  row(
+      "tanh", sg::tanh, [](double x) { return std::tanh(x); }, any, floats);
+  row(
+      "erf", sg::erf, [](double x) { return std::erf(x); }, any, floats);
   row("sigmoid", sg::sigmoid, sigmoid, any, floats);
-  row("relu", sg::relu, [](double x) { return std::max(x, 0.0); }, kink_at_zero, numbers);
-  row("silu", sg::silu, [](double x) { return x * sigmoid(x); }, any, floats);
-  row("gelu_erf", sg::gelu_erf, [](double x) { return x * normal_cdf(x); }, any, floats);
+  row(
+      "relu", sg::relu, [](double x) { return std::max(x, 0.0); }, kink_at_zero, numbers);
+  row(
+      "silu", sg::silu, [](double x) { return x * sigmoid(x); }, any, floats);
+  row(
+      "gelu_erf", sg::gelu_erf, [](double x) { return x * normal_cdf(x); }, any, floats);
   row("gelu_tanh", sg::gelu_tanh, gelu_tanh, any, floats);
-  row("as_floating", sg::as_floating, [](double x) { return x; }, any, floats);
+  row(
+      "as_floating", sg::as_floating, [](double x) { return x; }, any, floats);
 }
 
 /// Operations with parameters.
@@ -85,32 +102,46 @@ void add_parametric(std::vector<OpCase>& rows) {
                     .dtypes = dtypes});
   };
   const auto any = unary_inputs();
-  row("gelu.erf", [](const Tensor& x) { return sg::gelu(x); },
+  row(
+      "gelu.erf", [](const Tensor& x) { return sg::gelu(x); },
       [](double x) { return x * normal_cdf(x); }, any);
-  row("gelu.tanh", [](const Tensor& x) { return sg::gelu(x, sg::Gelu::tanh); }, gelu_tanh, any);
-  row("elu.default", [](const Tensor& x) { return sg::elu(x); },
+  row(
+      "gelu.tanh", [](const Tensor& x) { return sg::gelu(x, sg::Gelu::tanh); }, gelu_tanh, any);
+  row(
+      "elu.default", [](const Tensor& x) { return sg::elu(x); },
       [](double x) { return x > 0 ? x : std::expm1(x); }, unary_inputs(-2, 2, {0}));
-  row("elu.alpha", [](const Tensor& x) { return sg::elu(x, 0.7); },
+  row(
+      "elu.alpha", [](const Tensor& x) { return sg::elu(x, 0.7); },
       [](double x) { return x > 0 ? x : 0.7 * std::expm1(x); }, unary_inputs(-2, 2, {0}));
-  row("softplus.default", [](const Tensor& x) { return sg::softplus(x); },
+  row(
+      "softplus.default", [](const Tensor& x) { return sg::softplus(x); },
       [](double x) { return std::log1p(std::exp(x)); }, any);
-  row("softplus.beta", [](const Tensor& x) { return sg::softplus(x, 3.0); },
+  row(
+      "softplus.beta", [](const Tensor& x) { return sg::softplus(x, 3.0); },
       [](double x) { return std::log1p(std::exp(3 * x)) / 3; }, any);
-  row("clamp", [](const Tensor& x) { return sg::clamp(x, -1, 1); },
+  row(
+      "clamp", [](const Tensor& x) { return sg::clamp(x, -1, 1); },
       [](double x) { return std::clamp(x, -1.0, 1.0); }, unary_inputs(-2, 2, {-1, 1}), numbers);
-  row("add.number", [](const Tensor& x) { return 3 - (x - 1.0) + 2.0; },
+  row(
+      "add.number", [](const Tensor& x) { return 3 - (x - 1.0) + 2.0; },
       [](double x) { return 6 - x; }, any, numbers);
-  row("mul.number", [](const Tensor& x) { return -2.0 * x; }, [](double x) { return -2 * x; }, any,
+  row(
+      "mul.number", [](const Tensor& x) { return -2.0 * x; }, [](double x) { return -2 * x; }, any,
       numbers);
-  row("div.number", [](const Tensor& x) { return 1.0 / x + x / 4.0; },
+  row(
+      "div.number", [](const Tensor& x) { return 1.0 / x + x / 4.0; },
       [](double x) { return 1 / x + x / 4; }, unary_inputs(0.3, 3));
-  row("add_scalar", [](const Tensor& x) { return sg::add_scalar(x, 3); },
+  row(
+      "add_scalar", [](const Tensor& x) { return sg::add_scalar(x, 3); },
       [](double x) { return x + 3; }, any, numbers);
-  row("mul_scalar", [](const Tensor& x) { return sg::mul_scalar(x, -3); },
+  row(
+      "mul_scalar", [](const Tensor& x) { return sg::mul_scalar(x, -3); },
       [](double x) { return x * -3; }, any, numbers);
-  row("pow_scalar.third", [](const Tensor& x) { return sg::pow_scalar(x, 3); },
+  row(
+      "pow_scalar.third", [](const Tensor& x) { return sg::pow_scalar(x, 3); },
       [](double x) { return x * x * x; }, any);
-  row("pow.fraction", [](const Tensor& x) { return sg::pow(x, -1.5); },
+  row(
+      "pow.fraction", [](const Tensor& x) { return sg::pow(x, -1.5); },
       [](double x) { return std::pow(x, -1.5); }, unary_inputs(0.3, 3));
 }
 
@@ -127,27 +158,40 @@ void add_binary(std::vector<OpCase>& rows) {
   const auto any = binary_inputs();
   const auto no_ties = binary_inputs(distinct({}), distinct({}));
   const auto divisor = binary_inputs(values({}), values({}, 0.5, 3));
-  row("add", sg::add, [](double a, double b) { return a + b; }, any, numbers);
-  row("sub", sg::sub, [](double a, double b) { return a - b; }, any, numbers);
-  row("mul", sg::mul, [](double a, double b) { return a * b; }, any, numbers);
-  row("div", sg::div, [](double a, double b) { return a / b; }, divisor, floats);
-  row("pow.tensors", sg::pow, [](double a, double b) { return std::pow(a, b); },
+  row(
+      "add", sg::add, [](double a, double b) { return a + b; }, any, numbers);
+  row(
+      "sub", sg::sub, [](double a, double b) { return a - b; }, any, numbers);
+  row(
+      "mul", sg::mul, [](double a, double b) { return a * b; }, any, numbers);
+  row(
+      "div", sg::div, [](double a, double b) { return a / b; }, divisor, floats);
+  row(
+      "pow.tensors", sg::pow, [](double a, double b) { return std::pow(a, b); },
       binary_inputs(values({}, 0.3, 3), values({})), floats);
-  row("maximum", sg::maximum, [](double a, double b) { return std::max(a, b); }, no_ties, numbers);
-  row("minimum", sg::minimum, [](double a, double b) { return std::min(a, b); }, no_ties, numbers);
+  row(
+      "maximum", sg::maximum, [](double a, double b) { return std::max(a, b); }, no_ties, numbers);
+  row(
+      "minimum", sg::minimum, [](double a, double b) { return std::min(a, b); }, no_ties, numbers);
 
   // The fused backward of an activation: its gradient g and the saved output or input.
-  row("tanh_backward", sg::tanh_backward, [](double g, double y) { return g * (1 - y * y); }, any,
+  row(
+      "tanh_backward", sg::tanh_backward, [](double g, double y) { return g * (1 - y * y); }, any,
       floats);
-  row("sigmoid_backward", sg::sigmoid_backward,
-      [](double g, double y) { return g * y * (1 - y); }, any, floats);
-  row("relu_backward", sg::relu_backward, [](double g, double y) { return y > 0 ? g : 0; },
+  row(
+      "sigmoid_backward", sg::sigmoid_backward, [](double g, double y) { return g * y * (1 - y); },
+      any, floats);
+  row(
+      "relu_backward", sg::relu_backward, [](double g, double y) { return y > 0 ? g : 0; },
       binary_inputs(values({}), values({}, -2, 2, {0})), numbers);
-  row("silu_backward", sg::silu_backward,
+  row(
+      "silu_backward", sg::silu_backward,
       [](double g, double x) { return g * sigmoid(x) * (1 + x * (1 - sigmoid(x))); }, any, floats);
-  row("gelu_erf_backward", sg::gelu_erf_backward,
+  row(
+      "gelu_erf_backward", sg::gelu_erf_backward,
       [](double g, double x) { return g * (normal_cdf(x) + x * normal_density(x)); }, any, floats);
-  row("gelu_tanh_backward", sg::gelu_tanh_backward,
+  row(
+      "gelu_tanh_backward", sg::gelu_tanh_backward,
       [](double g, double x) { return g * gelu_tanh_slope(x); }, any, floats);
 }
 
@@ -182,7 +226,8 @@ void add_comparisons(std::vector<OpCase>& rows) {
   for (const Comparison& c : comparisons) {
     row(c.name, with(c.tensors), map(std::function<double(double, double)>(c.expected)), any,
         numbers);
-    row(c.name + std::string(".number"),
+    row(
+        c.name + std::string(".number"),
         [f = c.number](const Tensors& in) { return Tensors{f(in[0], 1.0)}; },
         map([f = c.expected](double x) { return double(f(x, 1.0)); }), unary_inputs(-2.9, 2.9),
         numbers);
@@ -197,27 +242,28 @@ void add_comparisons(std::vector<OpCase>& rows) {
   row("logical_not", with(sg::logical_not), map([](double a) { return double(!a); }),
       unary_inputs(-2.9, 2.9), numbers);
   // −710 … 710 gives e^x both finite values and infinities in bf16 and f32, none in f64.
-  row("isfinite",
-      [](const Tensors& in) { return Tensors{sg::isfinite(sg::exp(in[0]))}; },
+  row(
+      "isfinite", [](const Tensors& in) { return Tensors{sg::isfinite(sg::exp(in[0]))}; },
       [](const reference::Arrays& in) { return map([](double) { return 1.0; })(in); },
       unary_inputs(-80, 80), floats);
   row("isfinite.not",
       [](const Tensors& in) { return Tensors{sg::isfinite(sg::exp(in[0] * 1000.0))}; },
       map([](double x) { return double(x < 0); }), unary_inputs(-2, 2, {0}), {sg::f32, sg::bf16});
-  row("isnan", [](const Tensors& in) { return Tensors{sg::isnan(sg::sqrt(in[0]))}; },
+  row(
+      "isnan", [](const Tensors& in) { return Tensors{sg::isnan(sg::sqrt(in[0]))}; },
       map([](double x) { return double(x < 0); }), unary_inputs(), floats);
 }
 
 void add_selection(std::vector<OpCase>& rows) {
   std::vector<Operands> inputs;
-  for (const auto& [m, a, b] : std::vector<std::array<sg::Shape, 3>>{
-           {{{}, {}, {}}},
-           {{{1}, {1}, {1}}},
-           {{{0}, {1}, {0}}},
-           {{{3, 4}, {3, 4}, {3, 4}}},
-           {{{3, 1}, {1, 4}, {}}},
-           {{{4}, {3, 1}, {2, 1, 1}}},
-           {{{137, 257}, {137, 257}, {257}}}}) {
+  for (const auto& [m, a, b] :
+       std::vector<std::array<sg::Shape, 3>>{{{{}, {}, {}}},
+                                             {{{1}, {1}, {1}}},
+                                             {{{0}, {1}, {0}}},
+                                             {{{3, 4}, {3, 4}, {3, 4}}},
+                                             {{{3, 1}, {1, 4}, {}}},
+                                             {{{4}, {3, 1}, {2, 1, 1}}},
+                                             {{{137, 257}, {137, 257}, {257}}}}) {
     inputs.push_back({mask(m), values(a), values(b)});
   }
   rows.push_back({.name = "where",
@@ -273,34 +319,43 @@ void add_in_place(std::vector<OpCase>& rows) {
   };
   // The target has the result's shape; the other operand broadcasts to it.
   std::vector<Operands> inputs;
-  for (const auto& [a, b] : std::vector<std::pair<sg::Shape, sg::Shape>>{
-           {{}, {}}, {{1}, {1}}, {{0}, {1}}, {{2, 0, 3}, {3}}, {{3, 4}, {3, 4}}, {{3, 4}, {3, 1}},
-           {{2, 3, 2}, {}}, {{137, 257}, {257}}}) {
+  for (const auto& [a, b] : std::vector<std::pair<sg::Shape, sg::Shape>>{{{}, {}},
+                                                                         {{1}, {1}},
+                                                                         {{0}, {1}},
+                                                                         {{2, 0, 3}, {3}},
+                                                                         {{3, 4}, {3, 4}},
+                                                                         {{3, 4}, {3, 1}},
+                                                                         {{2, 3, 2}, {}},
+                                                                         {{137, 257}, {257}}}) {
     inputs.push_back({values(a), values(b)});
     for (Operand& operand : inputs.back()) operand.differentiable = false;
   }
-  row("add_",
+  row(
+      "add_",
       [](const Tensors& in) {
         Tensor x = editable(in[0]);
         sg::add_(x, in[1], 3);
         return Tensors{x};
       },
       map([](double a, double b) { return a + 3 * b; }), inputs);
-  row("copy_",
+  row(
+      "copy_",
       [](const Tensors& in) {
         Tensor x = editable(in[0]);
         sg::copy_(x, in[1]);
         return Tensors{x};
       },
       map([](double, double b) { return b; }), inputs);
-  row("mul_",
+  row(
+      "mul_",
       [](const Tensors& in) {
         Tensor x = editable(in[0]);
         sg::mul_(x, 3);
         return Tensors{x};
       },
       map([](double a) { return 3 * a; }), unary_inputs());
-  row("zero_",
+  row(
+      "zero_",
       [](const Tensors& in) {
         Tensor x = editable(in[0]);
         sg::zero_(x);

@@ -46,11 +46,20 @@ Arrays matmul_reference(const Arrays& in) {
 }  // namespace
 
 std::vector<OpCase> matmul_cases() {
-  const std::vector<std::pair<sg::Shape, sg::Shape>> shapes = {
-      {{1}, {1}},           {{3}, {3}},          {{3}, {3, 2}},         {{2, 3}, {3}},
-      {{2, 3}, {3, 4}},     {{0, 3}, {3, 2}},    {{2, 0}, {0, 3}},      {{0, 2, 3}, {3, 2}},
-      {{2, 2, 3}, {3, 2}},  {{3, 2}, {2, 2, 2}}, {{2, 1, 2, 3}, {3, 3, 2}}, {{3}, {2, 3, 2}},
-      {{150, 140}, {140, 3}}, {{4, 70, 80}, {4, 80, 20}}};
+  const std::vector<std::pair<sg::Shape, sg::Shape>> shapes = {{{1}, {1}},
+                                                               {{3}, {3}},
+                                                               {{3}, {3, 2}},
+                                                               {{2, 3}, {3}},
+                                                               {{2, 3}, {3, 4}},
+                                                               {{0, 3}, {3, 2}},
+                                                               {{2, 0}, {0, 3}},
+                                                               {{0, 2, 3}, {3, 2}},
+                                                               {{2, 2, 3}, {3, 2}},
+                                                               {{3, 2}, {2, 2, 2}},
+                                                               {{2, 1, 2, 3}, {3, 3, 2}},
+                                                               {{3}, {2, 3, 2}},
+                                                               {{150, 140}, {140, 3}},
+                                                               {{4, 70, 80}, {4, 80, 20}}};
   std::vector<Operands> calls;
   for (const auto& [a, b] : shapes) calls.push_back({values(a), values(b)});
   // k products of up to 4, which may cancel, summed in the accumulator's precision.

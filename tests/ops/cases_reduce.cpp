@@ -50,17 +50,21 @@ std::vector<OpCase> reduce_cases() {
          .result_dtype = sum_dtype,
          .tolerance = sum_of_all});
   }
-  rows.push_back({.name = "sum.keepdim",
-                  .op = [](const sg::Tensors& in) { return sg::Tensors{sg::sum(in[0], {1}, true)}; },
-                  .reference = reduction({1}, true, total),
-                  .inputs = with_rank_three(),
-                  .tolerance = sum_of_all});
+  rows.push_back(
+      {.name = "sum.keepdim",
+       .op = [](const sg::Tensors& in) { return sg::Tensors{sg::sum(in[0], {1}, true)}; },
+       .reference = reduction({1}, true, total),
+       .inputs = with_rank_three(),
+       .tolerance = sum_of_all});
   rows.push_back({.name = "mean",
                   .op = [](const sg::Tensors& in) { return sg::Tensors{sg::mean(in[0])}; },
                   .reference = reduction({}, false, average),
                   .inputs = unary_inputs()});
   rows.push_back({.name = "mean.dims",
-                  .op = [](const sg::Tensors& in) { return sg::Tensors{sg::mean(in[0], {0, -1})}; },
+                  .op =
+                      [](const sg::Tensors& in) {
+                        return sg::Tensors{sg::mean(in[0], {0, -1})};
+                      },
                   .reference = reduction({0, 2}, false, average),
                   .inputs = with_rank_three()});
   // Down to (3, 1): over an added dimension and over a broadcast one.

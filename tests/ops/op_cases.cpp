@@ -35,8 +35,8 @@ std::vector<double> distinct_values(std::size_t n, double low, double high, sg::
   const double place = 0.1 + 0.37 * static_cast<double>(seed % 3);
   std::vector<double> result;
   for (std::size_t rank : order) {
-    result.push_back(low + (high - low) * (static_cast<double>(rank) + place) /
-                               static_cast<double>(n));
+    result.push_back(low +
+                     (high - low) * (static_cast<double>(rank) + place) / static_cast<double>(n));
   }
   return result;
 }
@@ -55,7 +55,8 @@ sg::Tensor make(const Operand& operand, std::uint64_t seed) {
     case Operand::Kind::values:
       for (double& value : result) {
         for (double point : operand.avoid) {
-          if (std::abs(value - point) < clearance) value = point + std::copysign(clearance, value - point);
+          if (std::abs(value - point) < clearance)
+            value = point + std::copysign(clearance, value - point);
         }
       }
       return sg::from<double>(result, operand.shape);
@@ -86,18 +87,26 @@ sg::Tensors make(const Operands& operands) {
 
 std::vector<Operands> unary_inputs(double low, double high, const std::vector<double>& avoid) {
   std::vector<Operands> calls;
-  for (const sg::Shape& shape : std::vector<sg::Shape>{
-           {}, {1}, {0}, {2, 0, 3}, {5}, {3, 4}, {2, 1, 4}, {137, 257}}) {
+  for (const sg::Shape& shape :
+       std::vector<sg::Shape>{{}, {1}, {0}, {2, 0, 3}, {5}, {3, 4}, {2, 1, 4}, {137, 257}}) {
     calls.push_back({values(shape, low, high, avoid)});
   }
   return calls;
 }
 
 std::vector<Operands> binary_inputs(const Operand& a, const Operand& b) {
-  const std::vector<std::pair<sg::Shape, sg::Shape>> shapes = {
-      {{}, {}},         {{1}, {1}},          {{0}, {1}},      {{2, 0, 3}, {3}}, {{3, 4}, {3, 4}},
-      {{3, 4}, {4}},    {{3, 1}, {1, 4}},    {{2, 3, 2}, {}}, {{}, {3}},        {{2, 1, 2}, {3, 1}},
-      {{137, 257}, {1, 257}}, {{137, 257}, {137, 257}}};
+  const std::vector<std::pair<sg::Shape, sg::Shape>> shapes = {{{}, {}},
+                                                               {{1}, {1}},
+                                                               {{0}, {1}},
+                                                               {{2, 0, 3}, {3}},
+                                                               {{3, 4}, {3, 4}},
+                                                               {{3, 4}, {4}},
+                                                               {{3, 1}, {1, 4}},
+                                                               {{2, 3, 2}, {}},
+                                                               {{}, {3}},
+                                                               {{2, 1, 2}, {3, 1}},
+                                                               {{137, 257}, {1, 257}},
+                                                               {{137, 257}, {137, 257}}};
   std::vector<Operands> calls;
   for (const auto& [shape_a, shape_b] : shapes) {
     Operands operands{a, b};

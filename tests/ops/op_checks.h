@@ -1,5 +1,6 @@
 // What is checked of every row of the table in op_case.h. A check throws CheckFailure with what is
-// wrong and where, and returns how many comparisons it made, so that none can pass by doing nothing.
+// wrong and where, and returns how many comparisons it made, so that none can pass by doing
+// nothing.
 #pragma once
 #include <scangrad/tests/ops/op_case.h>
 

@@ -32,8 +32,8 @@ Function pointwise(const std::function<double(const std::vector<double>&)>& f) {
   return [f](const Arrays& in) {
     Array out(broadcast_shape(in));
     std::vector<double> values(in.size());
-    const bool alike = std::all_of(in.begin(), in.end(),
-                                   [&](const Array& x) { return x.shape == out.shape; });
+    const bool alike =
+        std::all_of(in.begin(), in.end(), [&](const Array& x) { return x.shape == out.shape; });
     if (alike) {  // the same without index arithmetic: large inputs come often
       for (std::int64_t i = 0; i < out.numel(); ++i) {
         for (std::size_t k = 0; k < in.size(); ++k) values[k] = in[k][i];
