@@ -1,0 +1,90 @@
+// The configuration is what a run is: whatever JSON or --set says must arrive or be refused with
+// the key's name, never be dropped in silence.
+#include <scangrad/core/error.h>
+#include <scangrad/tests/support/catch.h>
+#include <scangrad/train/config.h>
+
+#include <string>
+
+namespace sg = scangrad;
+
+namespace {
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const sg::Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+}  // namespace
+
+TEST_CASE("a configuration survives JSON whole") {
+  sg::RunConfig config;
+  config.model.layers = {"attention", "mlp"};
+  config.model.dropout = 0.25;
+  config.data.eval_lengths = {32, 64};
+  config.seed = 18446744073709551615u;
+  const std::string text = sg::to_json(config);
+  CHECK(sg::to_json(sg::run_config_from_json(text)) == text);
+}
+
+TEST_CASE("keys that are left out keep their values") {
+  sg::RunConfig base;
+  base.batch = 7;
+  const sg::RunConfig config = sg::run_config_from_json(R"({"model": {"width": 32}})", base);
+  CHECK(config.batch == 7);
+  CHECK(config.model.width == 32);
+  CHECK(config.model.heads == base.model.heads);
+}
+
+TEST_CASE("set changes one key; text that is no JSON is a string") {
+  sg::RunConfig config;
+  sg::set(config, "optimizer.w_in_rate=16");
+  sg::set(config, "model.scheme=cayley");
+  sg::set(config, R"(model.layers=["mru", "mlp"])");
+  sg::set(config, "batch=3");
+  CHECK(config.optimizer.w_in_rate == 16);
+  CHECK(config.model.scheme == "cayley");
+  CHECK(config.model.layers == std::vector<std::string>{"mru", "mlp"});
+  CHECK(config.batch == 3);
+}
+
+TEST_CASE("what cannot be is refused by name, and changes nothing") {
+  sg::RunConfig config;
+  const std::string before = sg::to_json(config);
+  CHECK(message_of([&] { sg::set(config, "model.widht=3"); }) ==
+        "config: there is no key 'model.widht'; the nearest is 'model.width'");
+  CHECK(message_of([&] { sg::set(config, "bacth=3"); }) ==
+        "config: there is no key 'bacth'; the nearest is 'batch'");
+  CHECK(message_of([&] { sg::set(config, "batch=2.5"); }) ==
+        "config: batch must be an integer, not 2.5");
+  CHECK(message_of([&] { sg::set(config, "batch=many"); }) ==
+        "config: batch must be an integer, not \"many\"");
+  CHECK(message_of([&] { sg::set(config, "model=3"); }) ==
+        "config: model must be an object, not 3");
+  CHECK(message_of([&] { sg::set(config, "model.layers=[1]"); }) ==
+        "config: model.layers[0] must be text, not 1");
+  CHECK(message_of([&] { sg::set(config, "seed=-1"); }) ==
+        "config: seed must be an integer of 0 or more, not -1");
+  CHECK(message_of([&] { sg::set(config, "batch"); }) ==
+        "config: 'batch' is no assignment; write path.to.key=value");
+  CHECK(message_of([&] { sg::run_config_from_json("{\"batch\": "); }) ==
+        "config: not valid JSON at byte 11");
+  CHECK_THROWS_AS(sg::load_run_config("no/such/file.json"), sg::IoError);
+  CHECK(sg::to_json(config) == before);
+}
+
+TEST_CASE("values that no run can have are named") {
+  const auto refused = [](const std::string& assignment) {
+    sg::RunConfig config;
+    sg::set(config, assignment);
+    return message_of([&] { sg::validate(config); });
+  };
+  CHECK(refused("batch=0") == "config: batch must be 1 or more, not 0");
+  CHECK(refused("data.kind=image") == "config: data.kind 'image' does not exist; use text, words");
+  CHECK(refused("data.train_fraction=1") ==
+        "config: data.train_fraction must be between 0 and 1, not 1");
+  CHECK(refused("batch=64") == "no error");
+}

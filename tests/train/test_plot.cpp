@@ -1,0 +1,63 @@
+// Charts are for people, but what makes one a chart can be tested: every point inside the frame,
+// text that XML allows, and no picture of nothing.
+#include <scangrad/core/error.h>
+#include <scangrad/tests/support/catch.h>
+#include <scangrad/train/plot.h>
+
+#include <limits>
+#include <regex>
+#include <string>
+
+namespace sg = scangrad;
+
+namespace {
+int count(const std::string& text, const std::string& pattern) {
+  const std::regex regex(pattern);
+  return static_cast<int>(std::distance(std::sregex_iterator(text.begin(), text.end(), regex), {}));
+}
+}  // namespace
+
+TEST_CASE("every curve is a path whose points lie inside the frame") {
+  const std::string svg = sg::svg_plot({{"a", {0, 10, 20}, {3, 1, 2}}, {"b", {5, 30}, {-1, 4}}});
+  CHECK(count(svg, "<path ") == 2);
+  const std::regex point("[ML]([0-9.]+) ([0-9.]+)");
+  int points = 0;
+  for (std::sregex_iterator it(svg.begin(), svg.end(), point), end; it != end; ++it, ++points) {
+    CHECK((std::stod((*it)[1]) >= 72 && std::stod((*it)[1]) <= 700));
+    CHECK((std::stod((*it)[2]) >= 44 && std::stod((*it)[2]) <= 364));
+  }
+  CHECK(points == 5);
+}
+
+TEST_CASE("names and titles are escaped as XML demands") {
+  const std::string svg = sg::svg_plot({{"a<b & \"c\"\x01", {0, 1}, {0, 1}}}, {.title = "x > y"});
+  CHECK(svg.find("a&lt;b &amp; &quot;c&quot; ") != std::string::npos);
+  CHECK(svg.find("x &gt; y") != std::string::npos);
+  CHECK(svg.find('\x01') == std::string::npos);
+}
+
+TEST_CASE("what cannot be drawn leaves a gap") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::string gap = sg::svg_plot({{"a", {0, 1, 2, 3, 4}, {1, 2, nan, 2, 1}}});
+  CHECK(count(gap, "M[0-9]") == 2);
+  CHECK(gap.find("nan") == std::string::npos);
+  const std::string log = sg::svg_plot({{"a", {0, 1, 2}, {0, 1, 100}}}, {.log_y = true});
+  CHECK(count(log, "[ML][0-9]") == 2);
+}
+
+TEST_CASE("one point, equal values and large numbers have a frame too") {
+  for (const sg::Curve& curve : {sg::Curve{"one", {5}, {7}}, sg::Curve{"flat", {0, 1}, {2, 2}},
+                                 sg::Curve{"large", {0, 1e9}, {1e-9, 1e9}}}) {
+    const std::string svg = sg::svg_plot({curve});
+    CHECK(svg.find("nan") == std::string::npos);
+    CHECK(svg.find("inf") == std::string::npos);
+    CHECK(count(svg, "class=\"grid\"") >= 4);
+    CHECK(count(svg, "class=\"grid\"") < 40);
+  }
+}
+
+TEST_CASE("nothing to draw is an error, not an empty picture") {
+  CHECK_THROWS_AS(sg::svg_plot({}), sg::ValueError);
+  CHECK_THROWS_AS(sg::svg_plot({{"a", {}, {}}}), sg::ValueError);
+  CHECK_THROWS_AS(sg::svg_plot({{"a", {1}, {}}}), sg::ValueError);
+}

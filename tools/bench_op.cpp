@@ -1,0 +1,113 @@
+// scangrad bench op: each operation beside the least time in which its bytes can be moved (the copy
+// rate of this run), and the matrix product beside BLAS called directly.
+#include <scangrad/autograd/engine.h>
+#include <scangrad/core/error.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/matmul.h>
+#include <scangrad/ops/reduce.h>
+
+#include <cblas.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "bench.h"
+#include "stopwatch.h"
+
+namespace scangrad::tools {
+namespace {
+
+/// One operation on x (rows, 1024), and how many passes over x's bytes it cannot do without.
+struct OpBenchmark {
+  const char* name;
+  double passes;
+  std::function<Tensor(const Tensor& x)> run;
+};
+
+const std::vector<OpBenchmark>& op_benchmarks() {
+  static const std::vector<OpBenchmark> table = {
+      {"add", 3, [](const Tensor& x) { return x + x; }},
+      {"mul_scalar", 2, [](const Tensor& x) { return x * 2.0; }},
+      {"exp", 2, [](const Tensor& x) { return exp(x); }},
+      {"tanh", 2, [](const Tensor& x) { return tanh(x); }},
+      {"gelu", 2, [](const Tensor& x) { return gelu(x); }},
+      {"sum (rows)", 1, [](const Tensor& x) { return sum(x, {-1}); }},
+      {"sum (columns)", 1, [](const Tensor& x) { return sum(x, {0}); }},
+  };
+  return table;
+}
+
+void bench_matmul(const BenchOptions& options) {
+  const TensorOptions like = options.tensor_options();
+  for (const std::int64_t n : {256, 1024}) {
+    const std::int64_t m = 4096, k = 256;
+    const Tensor a = ones({m, k}, like), b = ones({k, n}, like), c = empty({m, n}, like);
+    const double ms = median_milliseconds(like.device, options.budget, [&](int) { matmul(a, b); });
+    Row row = {{"op", "matmul"},
+               {"shape", {m, k, n}},
+               {"ms", ms},
+               {"gflops", 2e-6 * static_cast<double>(m * k * n) / ms}};
+    if (like.device.is_cpu() && like.dtype == DType::f32) {
+      const double blas = median_milliseconds(like.device, options.budget, [&](int) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(m),
+                    static_cast<int>(n), static_cast<int>(k), 1, a.data<float>(),
+                    static_cast<int>(k), b.data<float>(), static_cast<int>(n), 0, c.data<float>(),
+                    static_cast<int>(n));
+      });
+      row["ratio_to_blas"] = ms / blas;
+    }
+    print_row(row, options.json);
+  }
+}
+
+void bench_ops(const BenchOptions& options, const std::vector<std::string>& chosen,
+               double megabytes) {
+  const auto wanted = [&](const std::string& name) {
+    return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
+  };
+  const TensorOptions like = options.tensor_options();
+  const double rate = copy_rate(options);
+  print_row({{"op", "copy"}, {"gb_per_second", rate * 1e-9}}, options.json);
+  const auto rows = static_cast<std::int64_t>(megabytes * 1e6) /
+                    static_cast<std::int64_t>(1024 * size_of(like.dtype));
+  const Tensor x = ones({std::max<std::int64_t>(rows, 1), 1024}, like) * 0.5;
+  const double bytes = static_cast<double>(x.numel()) * static_cast<double>(size_of(like.dtype));
+  for (const OpBenchmark& op : op_benchmarks()) {
+    if (!wanted(op.name)) continue;
+    const double ms = median_milliseconds(like.device, options.budget, [&](int) { op.run(x); });
+    const double floor = op.passes * bytes / rate * 1e3;
+    print_row({{"op", op.name},
+               {"dtype", options.dtype},
+               {"shape", {x.size(0), x.size(1)}},
+               {"ms", ms},
+               {"floor_ms", floor},
+               {"ratio_to_floor", ms / floor}},
+              options.json);
+  }
+  if (wanted("matmul")) bench_matmul(options);
+}
+
+}  // namespace
+
+void add_bench_op(CLI::App& bench) {
+  struct Arguments {
+    BenchOptions options;
+    std::vector<std::string> ops;
+    double megabytes = 64;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = bench.add_subcommand("op", "Operations, as ratios to the copy rate");
+  arguments->options.add_to(*command);
+  std::vector<std::string> names = {"matmul"};
+  for (const OpBenchmark& op : op_benchmarks()) names.emplace_back(op.name);
+  command->add_option("--op", arguments->ops, "Only these (may be repeated)")
+      ->check(CLI::IsMember(names));
+  command->add_option("--megabytes", arguments->megabytes, "Size of the operand")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->callback(
+      [arguments] { bench_ops(arguments->options, arguments->ops, arguments->megabytes); });
+}
+
+}  // namespace scangrad::tools

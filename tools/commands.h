@@ -1,0 +1,11 @@
+#pragma once
+#include <CLI/CLI.hpp>
+
+// One function per subcommand: each adds its options to the program and the callback that runs it.
+// Results go to stdout, text for people to stderr; failures are thrown as scangrad::Error.
+namespace scangrad::tools {
+
+void add_bench(CLI::App& program);
+void add_info(CLI::App& program);
+
+}  // namespace scangrad::tools

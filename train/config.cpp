@@ -1,0 +1,235 @@
+#include <scangrad/core/format.h>
+#include <scangrad/train/config.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+#include <sstream>
+
+namespace scangrad {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Every field of the configuration, once: `visit(name, member)` reads or writes it.
+template <class Visit>
+void fields(LanguageModelConfig& c, Visit&& visit) {
+  visit("vocab_size", c.vocab_size);
+  visit("context", c.context);
+  visit("width", c.width);
+  visit("heads", c.heads);
+  visit("layers", c.layers);
+  visit("positions", c.positions);
+  visit("scheme", c.scheme);
+  visit("state_size", c.state_size);
+  visit("dropout", c.dropout);
+}
+template <class Visit>
+void fields(DataConfig& c, Visit&& visit) {
+  visit("kind", c.kind);
+  visit("file", c.file);
+  visit("group", c.group);
+  visit("length", c.length);
+  visit("train_fraction", c.train_fraction);
+  visit("eval_lengths", c.eval_lengths);
+  visit("eval_sequences", c.eval_sequences);
+}
+template <class Visit>
+void fields(OptimizerConfig& c, Visit&& visit) {
+  visit("name", c.name);
+  visit("beta1", c.beta1);
+  visit("beta2", c.beta2);
+  visit("eps", c.eps);
+  visit("momentum", c.momentum);
+  visit("weight_decay", c.weight_decay);
+  visit("clip", c.clip);
+  visit("w_in_rate", c.w_in_rate);
+  visit("accumulate", c.accumulate);
+}
+template <class Visit>
+void fields(ScheduleConfig& c, Visit&& visit) {
+  visit("name", c.name);
+  visit("start", c.start);
+  visit("peak", c.peak);
+  visit("end", c.end);
+  visit("warmup", c.warmup);
+  visit("steps", c.steps);
+  visit("update_every", c.update_every);
+}
+template <class Visit>
+void fields(RunConfig& c, Visit&& visit) {
+  visit("model", c.model);
+  visit("data", c.data);
+  visit("optimizer", c.optimizer);
+  visit("schedule", c.schedule);
+  visit("batch", c.batch);
+  visit("validation_batch", c.validation_batch);
+  visit("validate_every", c.validate_every);
+  visit("checkpoint_every", c.checkpoint_every);
+  visit("log_every", c.log_every);
+  visit("seed", c.seed);
+  visit("precision", c.precision);
+  visit("device", c.device);
+}
+
+template <class T>
+concept Section = requires(T& section) {
+  fields(section, [](const char*, auto&) {});
+};
+
+/// Single-character edits from one word to another.
+std::size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+template <class T>
+Json written(T& value) {
+  if constexpr (Section<T>) {
+    Json out = Json::object();
+    fields(value, [&](const char* key, auto& member) { out[key] = written(member); });
+    return out;
+  } else {
+    return value;
+  }
+}
+
+template <class T>
+void read(const std::string& path, const Json& json, T& value);
+
+template <Section T>
+void read_section(const std::string& path, const Json& json, T& section) {
+  check<ValueError>(json.is_object(), "config: {} must be an object, not {}",
+                    path.empty() ? "the whole" : path, json.dump());
+  std::vector<std::string> known;
+  fields(section, [&](const char* key, auto&) { known.emplace_back(key); });
+  const std::string prefix = path.empty() ? "" : path + ".";
+  for (const auto& [key, value] : json.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    const std::string& nearest =
+        *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
+          return edit_distance(key, a) < edit_distance(key, b);
+        });
+    fail<ValueError>("config: there is no key '{}{}'; the nearest is '{}{}'", prefix, key, prefix,
+                     nearest);
+  }
+  fields(section, [&](const char* key, auto& member) {
+    if (json.contains(key)) read(prefix + key, json.at(key), member);
+  });
+}
+
+template <class T>
+void read(const std::string& path, const Json& json, T& value) {
+  if constexpr (Section<T>) {
+    read_section(path, json, value);
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    check<ValueError>(json.is_string(), "config: {} must be text, not {}", path, json.dump());
+    value = json.get<std::string>();
+  } else if constexpr (std::is_same_v<T, double>) {
+    check<ValueError>(json.is_number(), "config: {} must be a number, not {}", path, json.dump());
+    value = json.get<double>();
+  } else if constexpr (std::is_same_v<T, std::uint64_t>) {
+    check<ValueError>(json.is_number_unsigned(),
+                      "config: {} must be an integer of 0 or more, not {}", path, json.dump());
+    value = json.get<std::uint64_t>();
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    check<ValueError>(json.is_number_integer(), "config: {} must be an integer, not {}", path,
+                      json.dump());
+    value = json.get<std::int64_t>();
+  } else {
+    check<ValueError>(json.is_array(), "config: {} must be a list, not {}", path, json.dump());
+    T items(json.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      read(fmt::format("{}[{}]", path, i), json[i], items[i]);
+    }
+    value = std::move(items);
+  }
+}
+
+Json parse(const std::string& text) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    fail<ValueError>("config: not valid JSON at byte {}", error.byte);
+  }
+}
+
+void positive(const char* key, std::int64_t value) {
+  check<ValueError>(value > 0, "config: {} must be 1 or more, not {}", key, value);
+}
+
+void one_of(const char* key, const std::string& value, const std::vector<std::string>& names) {
+  check<ValueError>(std::find(names.begin(), names.end(), value) != names.end(),
+                    "config: {} '{}' does not exist; use {}", key, value, fmt::join(names, ", "));
+}
+
+}  // namespace
+
+std::string to_json(const RunConfig& config) {
+  RunConfig copy = config;
+  return written(copy).dump(2);
+}
+
+RunConfig run_config_from_json(const std::string& text, const RunConfig& base) {
+  RunConfig config = base;
+  read_section("", parse(text), config);
+  return config;
+}
+
+RunConfig load_run_config(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  check<IoError>(file.good(), "config: {} cannot be read", path.string());
+  std::ostringstream text;
+  text << file.rdbuf();
+  return run_config_from_json(text.str());
+}
+
+void set(RunConfig& config, const std::string& assignment) {
+  const std::size_t equals = assignment.find('=');
+  check<ValueError>(equals != std::string::npos && equals > 0,
+                    "config: '{}' is no assignment; write path.to.key=value", assignment);
+  const std::string value = assignment.substr(equals + 1);
+  Json change = Json::parse(value, nullptr, /*allow_exceptions=*/false);
+  if (change.is_discarded()) change = value;
+  std::istringstream path(assignment.substr(0, equals));
+  std::vector<std::string> keys;
+  for (std::string key; std::getline(path, key, '.');) keys.push_back(key);
+  for (auto key = keys.rbegin(); key != keys.rend(); ++key) change = Json{{*key, change}};
+  read_section("", change, config);
+}
+
+void validate(const RunConfig& c) {
+  one_of("data.kind", c.data.kind, {"text", "words"});
+  one_of("data.group", c.data.group, {"s3", "a5", "s5"});
+  one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
+  one_of("schedule.name", c.schedule.name, {"cosine", "linear", "constant"});
+  one_of("precision", c.precision, {"fp32"});
+  positive("data.length", c.data.length);
+  positive("optimizer.accumulate", c.optimizer.accumulate);
+  positive("schedule.steps", c.schedule.steps);
+  positive("schedule.update_every", c.schedule.update_every);
+  positive("batch", c.batch);
+  positive("validation_batch", c.validation_batch);
+  positive("validate_every", c.validate_every);
+  positive("log_every", c.log_every);
+  check<ValueError>(c.data.train_fraction > 0 && c.data.train_fraction < 1,
+                    "config: data.train_fraction must be between 0 and 1, not {}",
+                    c.data.train_fraction);
+  check<ValueError>(c.schedule.warmup >= 0, "config: schedule.warmup must be 0 or more, not {}",
+                    c.schedule.warmup);
+  check<ValueError>(c.checkpoint_every >= 0, "config: checkpoint_every must be 0 or more, not {}",
+                    c.checkpoint_every);
+}
+
+}  // namespace scangrad

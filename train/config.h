@@ -1,0 +1,75 @@
+#pragma once
+#include <scangrad/models/language_model.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+// Everything that decides what a run does, as plain structs and as JSON with the same names and
+// nesting: `{"model": {"width": 256, …}, "data": {…}, …}`. Keys that are left out keep their
+// defaults; unknown keys and wrong types are ValueErrors that name the key.
+namespace scangrad {
+
+/// What the model is trained on.
+struct DataConfig {
+  std::string kind = "text";    ///< `text`: a file's characters; `words`: products in a group
+  std::string file = "";        ///< of `text`
+  std::string group = "s3";     ///< of `words`: `s3`, `a5` or `s5`
+  std::int64_t length = 256;    ///< T, tokens that a sequence predicts
+  double train_fraction = 0.9;  ///< of `text`: the rest validates
+  std::vector<std::int64_t> eval_lengths = {};  ///< of `words`: besides `length`
+  std::int64_t eval_sequences = 1024;           ///< of `words`: fresh ones for each length
+};
+
+struct OptimizerConfig {
+  std::string name = "adamw";  ///< `adamw` or `sgd`
+  double beta1 = 0.9;
+  double beta2 = 0.99;
+  double eps = 1e-8;
+  double momentum = 0;          ///< of `sgd`
+  double weight_decay = 0.1;    ///< of matrices; embeddings and norms have none
+  double clip = 1;              ///< largest gradient norm of a group; 0 for none
+  double w_in_rate = 1;         ///< multiplies the rate of MRU's W_in
+  std::int64_t accumulate = 1;  ///< batches whose gradients make one step
+};
+
+/// Learning rate: `start` → `peak` in `warmup` steps, then to `end` at `steps`.
+struct ScheduleConfig {
+  std::string name = "cosine";  ///< `cosine`, `linear` or `constant`
+  double start = 1e-4;
+  double peak = 1e-3;
+  double end = 1e-4;
+  std::int64_t warmup = 100;
+  std::int64_t steps = 5000;       ///< how long the run is
+  std::int64_t update_every = 10;  ///< steps between changes of the rate
+};
+
+struct RunConfig {
+  LanguageModelConfig model = {};
+  DataConfig data = {};
+  OptimizerConfig optimizer = {};
+  ScheduleConfig schedule = {};
+  std::int64_t batch = 64;             ///< sequences a batch
+  std::int64_t validation_batch = 64;  ///< the validation loss is the mean over such batches
+  std::int64_t validate_every = 250;   ///< steps; also at the end
+  std::int64_t checkpoint_every = 0;   ///< steps; 0 for at the end only
+  std::int64_t log_every = 10;         ///< steps
+  std::uint64_t seed = 1;
+  std::string precision = "fp32";
+  std::string device = "cpu";
+};
+
+/// The whole configuration, indented.
+std::string to_json(const RunConfig& config);
+/// `base` with what the JSON text says.
+RunConfig run_config_from_json(const std::string& text, const RunConfig& base = {});
+/// Reads a JSON file. Throws IoError where it cannot be read.
+RunConfig load_run_config(const std::filesystem::path& path);
+/// One change, `optimizer.w_in_rate=16` or `model.layers=["mru","mlp"]`: the value is JSON or,
+/// where it is none, a string.
+void set(RunConfig& config, const std::string& assignment);
+/// Throws ValueError naming the first value that no run can have.
+void validate(const RunConfig& config);
+
+}  // namespace scangrad

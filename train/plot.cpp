@@ -1,0 +1,168 @@
+#include <scangrad/core/format.h>
+#include <scangrad/train/plot.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace scangrad {
+namespace {
+
+constexpr double width = 720, height = 420;
+constexpr double left = 72, right = 20, top = 44, bottom = 56;
+// Okabe and Ito's palette, which colour-blind readers can tell apart, without its black.
+constexpr const char* colors[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                  "#e69f00", "#56b4e9", "#b8a800"};
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        // Other control characters are not allowed in XML at all.
+        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    }
+  }
+  return out;
+}
+
+/// One axis: data to pixels, and where its ticks stand.
+struct Axis {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+  bool logarithmic = false;
+  double from = 0, to = 0;  // pixels
+
+  bool drawable(double value) const { return std::isfinite(value) && !(logarithmic && value <= 0); }
+  double scaled(double value) const { return logarithmic ? std::log10(value) : value; }
+  void include(double value) {
+    low = std::min(low, scaled(value));
+    high = std::max(high, scaled(value));
+  }
+  double pixel(double value) const {
+    return from + (scaled(value) - low) / (high - low) * (to - from);
+  }
+
+  /// About six round values (1, 2 or 5 times a power of ten) within the axis.
+  std::vector<double> ticks() const {
+    const double raw = (high - low) / 6, power = std::pow(10, std::floor(std::log10(raw)));
+    double step = power;
+    for (double factor : {2.0, 5.0, 10.0}) {
+      if (step < raw) step = factor * power;
+    }
+    if (logarithmic && high - low >= 1) step = std::max(1.0, std::round(step));
+    std::vector<double> values;
+    for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
+      const double at = i == 0 ? 0 : i * step;
+      values.push_back(logarithmic ? std::pow(10, at) : at);
+    }
+    return values;
+  }
+
+  /// A margin around the data; a single value gets room on both sides.
+  void pad() {
+    const double margin = high > low ? 0.04 * (high - low) : std::max(std::abs(low), 1.0) * 0.5;
+    low -= margin;
+    high += margin;
+  }
+};
+
+std::string text(double x, double y, const char* anchor, const std::string& content,
+                 const char* more = "") {
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n", x, y,
+                     anchor, more, escaped(content));
+}
+
+std::string grid(const Axis& x, const Axis& y) {
+  std::string out;
+  const auto line = [&](double x1, double y1, double x2, double y2) {
+    out += fmt::format(
+        "<line class=\"grid\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n", x1, y1,
+        x2, y2);
+  };
+  for (double tick : x.ticks()) {
+    line(x.pixel(tick), y.from, x.pixel(tick), y.to);
+    out += text(x.pixel(tick), y.from + 18, "middle", fmt::format("{:g}", tick));
+  }
+  for (double tick : y.ticks()) {
+    line(x.from, y.pixel(tick), x.to, y.pixel(tick));
+    out += text(x.from - 8, y.pixel(tick) + 4, "end", fmt::format("{:.3g}", tick));
+  }
+  return out;
+}
+
+std::string polyline(const Curve& curve, const Axis& x, const Axis& y, const char* color) {
+  std::string path;
+  bool drawing = false;
+  for (std::size_t i = 0; i < curve.x.size(); ++i) {
+    if (!x.drawable(curve.x[i]) || !y.drawable(curve.y[i])) {
+      drawing = false;
+      continue;
+    }
+    path += fmt::format("{}{:.1f} {:.1f}", drawing ? "L" : "M", x.pixel(curve.x[i]),
+                        y.pixel(curve.y[i]));
+    drawing = true;
+  }
+  return fmt::format(
+      "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-linejoin=\"round\" "
+      "stroke-linecap=\"round\"/>\n",
+      path, color);
+}
+
+}  // namespace
+
+std::string svg_plot(const std::vector<Curve>& curves, const PlotOptions& options) {
+  Axis x{.from = left, .to = width - right};
+  Axis y{.logarithmic = options.log_y, .from = height - bottom, .to = top};
+  for (const Curve& curve : curves) {
+    check<ValueError>(curve.x.size() == curve.y.size(),
+                      "plot: curve '{}' has {} x values and {} y values", curve.name,
+                      curve.x.size(), curve.y.size());
+    for (std::size_t i = 0; i < curve.x.size(); ++i) {
+      if (!x.drawable(curve.x[i]) || !y.drawable(curve.y[i])) continue;
+      x.include(curve.x[i]);
+      y.include(curve.y[i]);
+    }
+  }
+  check<ValueError>(x.low <= x.high, "plot: there is no point to draw");
+  x.pad();
+  y.pad();
+
+  std::string out = fmt::format(
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
+      "height=\"{1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<style>text{{fill:#333}}.grid{{stroke:#888;stroke-opacity:.25}}"
+      "@media(prefers-color-scheme:dark){{text{{fill:#ddd}}}}</style>\n",
+      width, height);
+  out += grid(x, y);
+  out += text((x.from + x.to) / 2, 22, "middle", options.title, " font-size=\"15\"");
+  out += text((x.from + x.to) / 2, height - 14, "middle", options.x_label);
+  const double middle = (y.from + y.to) / 2;
+  out += text(18, middle, "middle", options.y_label,
+              fmt::format(" transform=\"rotate(-90 18 {:.1f})\"", middle).c_str());
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    const char* color = colors[i % std::size(colors)];
+    const double row = y.to + 8 + 18 * static_cast<double>(i);
+    out += polyline(curves[i], x, y, color);
+    out += fmt::format(
+        "<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{2:.1f}\" y2=\"{1:.1f}\" stroke=\"{3}\" "
+        "stroke-width=\"3\"/>\n",
+        x.to - 28, row, x.to - 6, color);
+    out += text(x.to - 34, row + 4, "end", curves[i].name);
+  }
+  return out + "</svg>\n";
+}
+
+}  // namespace scangrad
