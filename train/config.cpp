@@ -49,13 +49,13 @@ void fields(OptimizerConfig& c, Visit&& visit) {
   visit("accumulate", c.accumulate);
 }
 template <class Visit>
-void fields(ScheduleConfig& c, Visit&& visit) {
-  visit("name", c.name);
-  visit("start", c.start);
-  visit("peak", c.peak);
-  visit("end", c.end);
-  visit("warmup", c.warmup);
-  visit("steps", c.steps);
+void fields(Schedule& c, Visit&& visit) {
+  visit("kind", c.kind);
+  visit("rate", c.rate);
+  visit("warmup_rate", c.warmup_rate);
+  visit("final_rate", c.final_rate);
+  visit("warmup_steps", c.warmup_steps);
+  visit("decay_steps", c.decay_steps);
   visit("update_every", c.update_every);
 }
 template <class Visit>
@@ -64,6 +64,7 @@ void fields(RunConfig& c, Visit&& visit) {
   visit("data", c.data);
   visit("optimizer", c.optimizer);
   visit("schedule", c.schedule);
+  visit("steps", c.steps);
   visit("batch", c.batch);
   visit("validation_batch", c.validation_batch);
   visit("validate_every", c.validate_every);
@@ -213,11 +214,11 @@ void validate(const RunConfig& c) {
   one_of("data.kind", c.data.kind, {"text", "words"});
   one_of("data.group", c.data.group, {"s3", "a5", "s5"});
   one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
-  one_of("schedule.name", c.schedule.name, {"cosine", "linear", "constant"});
+  one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
   one_of("precision", c.precision, {"fp32"});
   positive("data.length", c.data.length);
   positive("optimizer.accumulate", c.optimizer.accumulate);
-  positive("schedule.steps", c.schedule.steps);
+  positive("steps", c.steps);
   positive("schedule.update_every", c.schedule.update_every);
   positive("batch", c.batch);
   positive("validation_batch", c.validation_batch);
@@ -226,8 +227,9 @@ void validate(const RunConfig& c) {
   check<ValueError>(c.data.train_fraction > 0 && c.data.train_fraction < 1,
                     "config: data.train_fraction must be between 0 and 1, not {}",
                     c.data.train_fraction);
-  check<ValueError>(c.schedule.warmup >= 0, "config: schedule.warmup must be 0 or more, not {}",
-                    c.schedule.warmup);
+  check<ValueError>(c.schedule.warmup_steps >= 0,
+                    "config: schedule.warmup_steps must be 0 or more, not {}",
+                    c.schedule.warmup_steps);
   check<ValueError>(c.checkpoint_every >= 0, "config: checkpoint_every must be 0 or more, not {}",
                     c.checkpoint_every);
 }

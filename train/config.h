@@ -1,5 +1,6 @@
 #pragma once
 #include <scangrad/models/language_model.h>
+#include <scangrad/train/schedule.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -34,22 +35,12 @@ struct OptimizerConfig {
   std::int64_t accumulate = 1;  ///< batches whose gradients make one step
 };
 
-/// Learning rate: `start` → `peak` in `warmup` steps, then to `end` at `steps`.
-struct ScheduleConfig {
-  std::string name = "cosine";  ///< `cosine`, `linear` or `constant`
-  double start = 1e-4;
-  double peak = 1e-3;
-  double end = 1e-4;
-  std::int64_t warmup = 100;
-  std::int64_t steps = 5000;       ///< how long the run is
-  std::int64_t update_every = 10;  ///< steps between changes of the rate
-};
-
 struct RunConfig {
   LanguageModelConfig model = {};
   DataConfig data = {};
   OptimizerConfig optimizer = {};
-  ScheduleConfig schedule = {};
+  Schedule schedule = {.update_every = 10};
+  std::int64_t steps = 5000;           ///< how long the run is
   std::int64_t batch = 64;             ///< sequences a batch
   std::int64_t validation_batch = 64;  ///< the validation loss is the mean over such batches
   std::int64_t validate_every = 250;   ///< steps; also at the end
