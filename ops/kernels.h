@@ -73,6 +73,16 @@ using IndexSelectKernel = void(const Tensor& out, const Tensor& x, const Tensor&
 /// inner); all contiguous.
 using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor& x,
                             IndexCheck check);
+/// losses (N), and for backward each row's largest logit and the log Σ exp of what is left without
+/// it (N, 2), both f32 or f64, from logits (N, C) and targets (N) i64; all contiguous.
+using CrossEntropyKernel = void(const Tensor& losses, const Tensor& statistics,
+                                const Tensor& logits, const Tensor& targets,
+                                std::int64_t ignore_index, double label_smoothing);
+/// dlogits (N, C) from the losses' gradient g (N); all contiguous.
+using CrossEntropyBackwardKernel = void(const Tensor& dlogits, const Tensor& g,
+                                        const Tensor& logits, const Tensor& targets,
+                                        const Tensor& statistics, std::int64_t ignore_index,
+                                        double label_smoothing);
 
 /// Constants of an AdamW step.
 struct AdamWConstants {

@@ -24,5 +24,6 @@ void fill_matmul(Kernels& table);
 void fill_softmax(Kernels& table);
 void fill_norm(Kernels& table);
 void fill_optimizer(Kernels& table);
+void fill_loss(Kernels& table);
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -28,11 +28,16 @@ ReducePlan plan(const Tensor& out, const Tensor& x) {
           strided_loop(x.as_strided(reduced_sizes, reduced_x, x.offset()))};
 }
 
-/// Sum of n values in eight interleaved parts, which vectorises and loses less than one running
-/// sum does.
+/// Sum of n values: pairwise over blocks (a running sum of many equal values drifts by n eps), each
+/// in eight interleaved parts, which vectorises.
 template <class A, class T>
 A sum_row(const T* x, std::int64_t n, std::int64_t step) {
   using C = compute_type<T>;
+  constexpr std::int64_t block = 1024;
+  if (n > block) {
+    const std::int64_t half = (n / 2 + block - 1) / block * block;
+    return sum_row<A>(x, half, step) + sum_row<A>(x + half * step, n - half, step);
+  }
   A parts[8] = {};
   std::int64_t i = 0;
   if (step == 1) {

@@ -12,6 +12,7 @@ void fill_kernels(Kernels& table) {
   fill_softmax(table);
   fill_norm(table);
   fill_optimizer(table);
+  fill_loss(table);
 }
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

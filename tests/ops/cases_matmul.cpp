@@ -1,0 +1,74 @@
+#include <scangrad/ops/matmul.h>
+#include <scangrad/tests/ops/op_case.h>
+
+namespace sg = scangrad;
+using reference::Array;
+using reference::Arrays;
+
+namespace {
+
+/// The definition: y[…, i, j] = Σ_k a[…, i, k] b[…, k, j], batches broadcast.
+Arrays matmul_reference(const Arrays& in) {
+  Array a = in[0], b = in[1];
+  const bool row = a.shape.rank() == 1, column = b.shape.rank() == 1;
+  if (row) a.shape = {1, a.shape[0]};
+  if (column) b.shape = {b.shape[0], 1};
+  const int ra = a.shape.rank(), rb = b.shape.rank();
+  const std::int64_t m = a.shape[ra - 2], k = a.shape[ra - 1], n = b.shape[rb - 1];
+  const sg::Shape batch = reference::broadcast_shape(
+      {Array(a.shape.slice(0, ra - 2)), Array(b.shape.slice(0, rb - 2))});
+  sg::Shape shape = batch, kept = batch;
+  shape.push_back(m);
+  shape.push_back(n);
+  if (!row) kept.push_back(m);
+  if (!column) kept.push_back(n);
+  Array y(shape);
+  // The batch part of the index as it applies to an operand with `rank` dimensions.
+  const auto at = [&](const Array& x, const sg::Shape& index, std::int64_t i, std::int64_t j) {
+    sg::Shape full = index.slice(0, batch.rank());
+    full.push_back(i);
+    full.push_back(j);
+    sg::Shape own = x.shape;
+    for (int dim = 0; dim < own.rank(); ++dim) {
+      const bool is_batch = dim < own.rank() - 2;
+      own[dim] = is_batch && x.shape[dim] == 1 ? 0 : full[full.rank() - own.rank() + dim];
+    }
+    return x.at(own);
+  };
+  reference::for_each_index(shape, [&](const sg::Shape& index) {
+    const std::int64_t i = index[batch.rank()], j = index[batch.rank() + 1];
+    for (std::int64_t l = 0; l < k; ++l) y.at(index) += at(a, index, i, l) * at(b, index, l, j);
+  });
+  y.shape = kept;
+  return {y};
+}
+
+}  // namespace
+
+std::vector<OpCase> matmul_cases() {
+  const std::vector<std::pair<sg::Shape, sg::Shape>> shapes = {{{1}, {1}},
+                                                               {{3}, {3}},
+                                                               {{3}, {3, 2}},
+                                                               {{2, 3}, {3}},
+                                                               {{2, 3}, {3, 4}},
+                                                               {{0, 3}, {3, 2}},
+                                                               {{2, 0}, {0, 3}},
+                                                               {{0, 2, 3}, {3, 2}},
+                                                               {{2, 2, 3}, {3, 2}},
+                                                               {{3, 2}, {2, 2, 2}},
+                                                               {{2, 1, 2, 3}, {3, 3, 2}},
+                                                               {{3}, {2, 3, 2}},
+                                                               {{150, 140}, {140, 3}},
+                                                               {{4, 70, 80}, {4, 80, 20}}};
+  std::vector<Operands> calls;
+  for (const auto& [a, b] : shapes) calls.push_back({values(a), values(b)});
+  // k products of up to 4, which may cancel, summed in the accumulator's precision.
+  const Tolerance dot_products{[](const sg::Tensors& in) { return double(in[0].shape().back()); },
+                               4};
+  return {{.name = "matmul",
+           .op = [](const sg::Tensors& in) { return sg::Tensors{sg::matmul(in[0], in[1])}; },
+           .reference = matmul_reference,
+           .inputs = calls,
+           .dtypes = {sg::f64, sg::f32, sg::bf16, sg::i64},
+           .tolerance = dot_products}};
+}
