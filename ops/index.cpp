@@ -49,6 +49,74 @@ Tensor add_rows(IndexCheck where, const Tensor& index, const Tensor& input, std:
 
 }  // namespace
 
+namespace {
+
+/// `index` against x: the same rank, and no larger along the dimensions that it does not index.
+void check_index_shape(const char* op, const Tensor& x, int dim, const Tensor& index) {
+  bool fits = x.rank() == index.rank();
+  for (int i = 0; fits && i < x.rank(); ++i) fits = i == dim || index.shape()[i] <= x.shape()[i];
+  check<ShapeError>(fits, "{}: an index {} does not fit {} along dimension {}", op, index.shape(),
+                    x.shape(), dim);
+}
+
+/// x + src where `index` says; all are checked and `index` has src's shape.
+Tensor scatter_sum(IndexCheck where, const Tensor& x, int dim, const Tensor& index,
+                   const Tensor& src) {
+  Tensor y = empty_like(x);
+  raw_copy(y, x);
+  if (index.numel() > 0) {
+    kernel_for(where.op, x.device(), &Kernels::scatter_add)(y, dim, index, contiguous(src), where);
+  }
+  return record(where.op, {x, src}, y, {index}, [dim](const Backward& b) {
+    return Tensors{b.grad(), b.needs[1] ? gather(b.grad(), dim, b.saved[0]) : Tensor{}};
+  });
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, std::int64_t dim, const Tensor& index) {
+  if (x.rank() == 0 && index.rank() == 0) {
+    return reshape(gather(reshape(x, {1}), dim, reshape(index, {1})), {});
+  }
+  const int at = normalize_dim("gather", dim, x.rank());
+  check_same_device("gather", x, index);
+  check_index_shape("gather", x, at, index);
+  const Tensor positions = as_indices("gather", index);
+  Tensor y = empty(index.shape(), x.options());
+  if (y.numel() > 0) {
+    kernel_for("gather", x.device(), &Kernels::gather)(y, x, at, positions, {"gather", "entries"});
+  }
+  return record("gather", {x}, y, {positions}, [at, shape = x.shape()](const Backward& b) {
+    return Tensors{scatter_add(zeros(shape, b.grad().options()), at, b.saved[0], b.grad())};
+  });
+}
+
+Tensor scatter_add(const Tensor& x, std::int64_t dim, const Tensor& index, const Tensor& src) {
+  if (x.rank() == 0 && index.rank() == 0) {
+    return reshape(scatter_add(reshape(x, {1}), dim, reshape(index, {1}), reshape(src, {1})), {});
+  }
+  const int at = normalize_dim("scatter_add", dim, x.rank());
+  check_same_device("scatter_add", x, index);
+  check_same_device("scatter_add", x, src);
+  check_same_dtype("scatter_add", x, src);
+  check_dtype("scatter_add", x, NumberTypes{});
+  check_index_shape("scatter_add", x, at, index);
+  check_index_shape("scatter_add", src, -1, index);
+  Tensor used = src;
+  for (int i = 0; i < src.rank(); ++i) used = slice(used, i, 0, index.shape()[i]);
+  return scatter_sum({"scatter_add", "entries"}, x, at, as_indices("scatter_add", index), used);
+}
+
+Tensor one_hot(const Tensor& indices, std::int64_t classes) {
+  check<ValueError>(classes > 0, "one_hot: {} classes are not enough", classes);
+  const Tensor index = unsqueeze(as_indices("one_hot", indices), -1);
+  Shape shape = indices.shape();
+  shape.push_back(classes);
+  const TensorOptions options{DType::i64, indices.device()};
+  return scatter_sum({"one_hot", "classes"}, zeros(shape, options), indices.rank(), index,
+                     ones(index.shape(), options));
+}
+
 Tensor embedding(const Tensor& indices, const Tensor& weight) {
   check<ShapeError>(weight.rank() == 2, "embedding: weight {} is not a matrix of rows",
                     weight.shape());

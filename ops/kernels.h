@@ -28,6 +28,9 @@ using WhereKernel = void(const Tensor& out, const Tensor& condition, const Tenso
                          const Tensor& b);
 /// `out` has x's shape but for stride 0 (and the same address) along the reduced dimensions.
 using ReduceKernel = void(const Tensor& out, const Tensor& x);
+/// Largest or smallest along the middle dimension and its first place, i64: (outer, inner) each ←
+/// (outer, n, inner); all contiguous. A NaN wins.
+using ReduceAlongKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x);
 /// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
 using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
 /// Each row of contiguous x and out, (rows, n) whatever the rank, by itself.
@@ -73,6 +76,18 @@ using IndexSelectKernel = void(const Tensor& out, const Tensor& x, const Tensor&
 /// inner); all contiguous.
 using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor& x,
                             IndexCheck check);
+/// out[…i…] = x[…index[…i…]…], the index being along `dim`: `out` and `index` of one shape,
+/// contiguous; x at least as large along the other dimensions.
+using GatherKernel = void(const Tensor& out, const Tensor& x, int dim, const Tensor& index,
+                          IndexCheck check);
+/// out[…index[…i…]…] += x[…i…], i in ascending order: x and `index` of one shape, contiguous; `out`
+/// at least as large along the other dimensions.
+using ScatterAddKernel = void(const Tensor& out, int dim, const Tensor& index, const Tensor& x,
+                              IndexCheck check);
+/// The first k of each sorted row and where they were: (rows, k) each ← (rows, n); all contiguous.
+/// Stable; NaN counts as the largest.
+using SortKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x,
+                        bool descending);
 /// losses (N), and for backward each row's largest logit and the log Σ exp of what is left without
 /// it (N, 2), both f32 or f64, from logits (N, C) and targets (N) i64; all contiguous.
 using CrossEntropyKernel = void(const Tensor& losses, const Tensor& statistics,

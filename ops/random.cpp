@@ -1,6 +1,11 @@
+#include <scangrad/autograd/grad_mode.h>
+#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/frontend.h>
+#include <scangrad/ops/index.h>
 #include <scangrad/ops/random.h>
 #include <scangrad/ops/shape.h>
+
+#include <limits>
 
 namespace scangrad {
 namespace {
@@ -56,6 +61,40 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape,
   kernel_for("randint", out.device(), &Kernels::randint)(out, low, range,
                                                          chosen(generator).advance(out.numel()));
   return out;
+}
+
+Tensor permutation(std::int64_t n, const TensorOptions& options, Generator* generator) {
+  check<ValueError>(n >= 0, "permutation: the length {} is negative", n);
+  const Tensor keys = empty({n}, {DType::i64, options.device});
+  if (n > 0) {
+    const PhiloxState state = chosen(generator).advance(2 * n);
+    kernel_for("permutation", keys.device(), &Kernels::random_bits)(keys, state);
+  }
+  // Stable: (key, index) orders even equal keys the same way everywhere.
+  return cast(sort(keys).indices, options.dtype);
+}
+
+// The n smallest of E_i / p_i, with E_i exponential, are a draw without replacement in proportion
+// to p. Efraimidis and Spirakis: "Weighted random sampling with a reservoir" (2006).
+Tensor multinomial(const Tensor& probs, std::int64_t n, Generator& generator) {
+  const auto guard = no_grad();
+  check_dtype("multinomial", probs, FloatTypes{});
+  check<ShapeError>(probs.rank() > 0, "multinomial: a scalar is no row of probabilities");
+  const std::int64_t classes = probs.size(-1);
+  check<ValueError>(0 < n && n <= classes, "multinomial: {} draws from {} classes", n, classes);
+  const Tensor p = cast(probs, DType::f64);
+  check<ValueError>(all(logical_and(ge(p, 0.0), isfinite(p))).item<bool>(),
+                    "multinomial: a probability is negative or not finite");
+  // 24 random bits would leave events below 6e-8 out: 48 bits, off 0 and 1 by half a step.
+  const Tensor coarse = uniform(p.shape(), p.options(), 0, 1, &generator);
+  const Tensor fine = uniform(p.shape(), p.options(), 0, 1, &generator);
+  const Tensor u = coarse + fine * 0x1p-24 + 0x1p-49;
+  const double never = -std::numeric_limits<double>::infinity();
+  const Tensor keys = masked_fill(log(u) / p, eq(p, 0.0), never);
+  const ValuesIndices drawn = n == 1 ? max(keys, -1, true) : topk(keys, n);
+  check<ValueError>(all(isfinite(drawn.values)).item<bool>(),
+                    "multinomial: a row has fewer than {} probabilities above 0", n);
+  return drawn.indices;
 }
 
 Tensor dropout(const Tensor& x, double p, bool training, Generator* generator) {

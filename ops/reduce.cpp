@@ -1,7 +1,13 @@
+#include <scangrad/autograd/grad_mode.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/frontend.h>
+#include <scangrad/ops/index.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/shape.h>
+
+#include <cmath>
+#include <limits>
+#include <optional>
 
 namespace scangrad {
 namespace {
@@ -35,21 +41,79 @@ Shape dropped_shape(const char* op, const Tensor& x, const Dims& dims) {
   return left;
 }
 
+struct Reduced {
+  Tensor y;
+  Shape kept;  // y's shape with the reduced dimensions as 1
+};
+
+/// The kernel's result, not recorded; `of_none` is that of an empty range, an error if not given.
+Reduced reduce(const char* op, ReduceKernel* Kernels::*entry, const Tensor& x, const Dims& dims,
+               bool keepdim, std::optional<double> of_none = {}) {
+  const Shape kept = kept_shape(op, x, dims);
+  const Tensor y = empty(keepdim ? kept : dropped_shape(op, x, dims), x.options());
+  if (x.numel() == 0) {
+    check<ValueError>(of_none || y.numel() == 0, "{}: a range of {} is empty and has none", op,
+                      x.shape());
+    backend(y.device()).fill(y, of_none.value_or(0));
+  } else {
+    const Tensor target = y.as_strided(kept, contiguous_strides(kept), 0);
+    kernel_for(op, x.device(), entry)(expand_view(target, x.shape()), x);
+  }
+  return {y, kept};
+}
+
+/// amax or amin: each of the elements that attain it gets an equal share of the gradient.
+Tensor extremum(const char* op, ReduceKernel* Kernels::*entry, const Tensor& x, const Dims& dims,
+                bool keepdim) {
+  const Reduced r = reduce(op, entry, x, dims, keepdim);
+  const Shape kept = r.kept;
+  return record(op, {x}, r.y, {x, r.y}, [kept](const Backward& b) {
+    const Tensor attained = cast(eq(b.saved[0], reshape(b.saved[1], kept)), b.grad().dtype());
+    return Tensors{reshape(b.grad(), kept) * (attained / sum_to(attained, kept))};
+  });
+}
+
+/// max or min along one dimension.
+ValuesIndices extremum_along(const char* op, ReduceAlongKernel* Kernels::*entry,
+                             const Tensor& input, std::int64_t dim, bool keepdim) {
+  if (input.rank() == 0) {
+    normalize_dim(op, dim, 0);
+    return extremum_along(op, entry, reshape(input, {1}), 0, false);
+  }
+  const Tensor x = contiguous(input);
+  const int at = normalize_dim(op, dim, x.rank());
+  Shape shape = x.shape();
+  const Shape around{shape.slice(0, at).numel(), shape[at],
+                     shape.slice(at + 1, shape.rank()).numel()};
+  shape[at] = 1;
+  const Tensor values = empty(shape, x.options());
+  const Tensor indices = empty(shape, {DType::i64, x.device()});
+  check<ValueError>(around[1] > 0 || values.numel() == 0,
+                    "{}: dimension {} of {} is empty and has none", op, dim, x.shape());
+  if (x.numel() > 0) {
+    const auto flat = [&](const Tensor& t, const Shape& s) {
+      return t.as_strided(s, contiguous_strides(s), t.offset());
+    };
+    const Shape outer_inner{around[0], around[2]};
+    kernel_for(op, x.device(), entry)(flat(values, outer_inner), flat(indices, outer_inner),
+                                      flat(x, around));
+  }
+  record(
+      op, {input}, Tensors{values, indices}, {indices},
+      [original = x.shape(), at](const Backward& b) {
+        return Tensors{scatter_add(zeros(original, b.grad().options()), at, b.saved[0], b.grad())};
+      });
+  if (keepdim) return {values, indices};
+  return {squeeze(values, at), squeeze(indices, at)};
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& input, const Dims& dims, bool keepdim) {
   const Tensor x = is_floating(input.dtype()) ? input : cast(input, DType::i64);
-  const Shape kept = kept_shape("sum", x, dims);
-  const Shape shape = keepdim ? kept : dropped_shape("sum", x, dims);
-  Tensor y = empty(shape, x.options());
-  if (x.numel() == 0) {
-    backend(y.device()).fill(y, 0);
-  } else {
-    const Tensor target = y.as_strided(kept, contiguous_strides(kept), 0);
-    kernel_for("sum", x.device(), &Kernels::sum)(expand_view(target, x.shape()), x);
-  }
-  const Shape full_shape = x.shape();
-  return record("sum", {x}, y, {}, [kept, full_shape](const Backward& b) {
+  const Reduced r = reduce("sum", &Kernels::sum, x, dims, keepdim, 0.0);
+  const Shape kept = r.kept, full_shape = x.shape();
+  return record("sum", {x}, r.y, {}, [kept, full_shape](const Backward& b) {
     return Tensors{expand(reshape(b.grad(), kept), full_shape)};
   });
 }
@@ -59,6 +123,89 @@ Tensor mean(const Tensor& x, const Dims& dims, bool keepdim) {
   const double count = static_cast<double>(x.numel()) /
                        static_cast<double>(std::max<std::int64_t>(total.numel(), 1));
   return total * (1.0 / count);
+}
+
+Tensor amax(const Tensor& x, const Dims& dims, bool keepdim) {
+  return extremum("amax", &Kernels::amax, x, dims, keepdim);
+}
+Tensor amin(const Tensor& x, const Dims& dims, bool keepdim) {
+  return extremum("amin", &Kernels::amin, x, dims, keepdim);
+}
+Tensor max(const Tensor& x) { return extremum("max", &Kernels::amax, x, {}, false); }
+Tensor min(const Tensor& x) { return extremum("min", &Kernels::amin, x, {}, false); }
+
+ValuesIndices max(const Tensor& x, std::int64_t dim, bool keepdim) {
+  return extremum_along("max", &Kernels::max_along, x, dim, keepdim);
+}
+ValuesIndices min(const Tensor& x, std::int64_t dim, bool keepdim) {
+  return extremum_along("min", &Kernels::min_along, x, dim, keepdim);
+}
+Tensor argmax(const Tensor& x, std::int64_t dim, bool keepdim) {
+  return extremum_along("argmax", &Kernels::max_along, x.detach(), dim, keepdim).indices;
+}
+Tensor argmin(const Tensor& x, std::int64_t dim, bool keepdim) {
+  return extremum_along("argmin", &Kernels::min_along, x.detach(), dim, keepdim).indices;
+}
+
+Tensor var(const Tensor& input, const Dims& dims, double correction, bool keepdim) {
+  const Tensor x = as_floating(input);
+  const Tensor center = mean(x, dims, true);
+  const Tensor total = sum(square(x - center), dims, keepdim);
+  const double count = static_cast<double>(x.numel()) /
+                       static_cast<double>(std::max<std::int64_t>(total.numel(), 1));
+  return total * (1.0 / std::max(count - correction, 0.0));
+}
+
+Tensor logsumexp(const Tensor& input, const Dims& dims, bool keepdim) {
+  const Tensor x = as_floating(input);
+  const Shape kept = kept_shape("logsumexp", x, dims);
+  // An infinite shift would make ∞ − ∞.
+  const auto finite = [](const Tensor& t) { return where(isfinite(t), t, zeros_like(t)); };
+  Tensor y;
+  {
+    const auto guard = no_grad();
+    const Tensor shift = finite(
+        reduce("logsumexp", &Kernels::amax, x, dims, true, -std::numeric_limits<double>::infinity())
+            .y);
+    const Tensor total = log(sum(exp(x - shift), dims, true)) + shift;
+    y = keepdim ? total : reshape(total, dropped_shape("logsumexp", x, dims));
+  }
+  return record("logsumexp", {x}, y, {x, y}, [kept, finite](const Backward& b) {
+    const Tensor total = reshape(b.saved[1], kept);
+    return Tensors{reshape(b.grad(), kept) * exp(b.saved[0] - finite(total))};
+  });
+}
+
+Tensor norm(const Tensor& input, double p, const Dims& dims, bool keepdim) {
+  check<ValueError>(p > 0, "norm: the order {} is not above 0", p);
+  const Tensor x = as_floating(input);
+  if (std::isinf(p)) return amax(abs(x), dims, keepdim);
+  const Shape kept = kept_shape("norm", x, dims);
+  Tensor y;
+  {
+    const auto guard = no_grad();
+    y = p == 2   ? sqrt(sum(square(x), dims, keepdim))
+        : p == 1 ? sum(abs(x), dims, keepdim)
+                 : pow(sum(pow(abs(x), p), dims, keepdim), 1 / p);
+  }
+  // d y / d x = sign(x) (|x| / y)^{p−1}, 0 where y is.
+  return record("norm", {x}, y, {x, y}, [kept, p](const Backward& b) {
+    const Tensor& x = b.saved[0];
+    const Tensor g = reshape(b.grad(), kept), total = reshape(b.saved[1], kept);
+    const Tensor y = where(eq(total, 0.0), ones_like(total), total);
+    if (p == 2) return Tensors{x * (g / y)};
+    if (p == 1) return Tensors{sign(x) * g};
+    return Tensors{sign(x) * pow(abs(x), p - 1) * (g / pow(y, p - 1))};
+  });
+}
+
+Tensor any(const Tensor& x, const Dims& dims, bool keepdim) {
+  const Tensor truth = x.dtype() == DType::bool_ ? x : ne(x, 0.0);
+  return reduce("any", &Kernels::amax, truth, dims, keepdim, 0.0).y;
+}
+Tensor all(const Tensor& x, const Dims& dims, bool keepdim) {
+  const Tensor truth = x.dtype() == DType::bool_ ? x : ne(x, 0.0);
+  return reduce("all", &Kernels::amin, truth, dims, keepdim, 1.0).y;
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {

@@ -20,6 +20,7 @@ void fill_reduce(Kernels& table);
 void fill_creation(Kernels& table);
 void fill_random(Kernels& table);
 void fill_index(Kernels& table);
+void fill_sort(Kernels& table);
 void fill_matmul(Kernels& table);
 void fill_softmax(Kernels& table);
 void fill_norm(Kernels& table);

@@ -8,6 +8,7 @@ void fill_kernels(Kernels& table) {
   fill_creation(table);
   fill_random(table);
   fill_index(table);
+  fill_sort(table);
   fill_matmul(table);
   fill_softmax(table);
   fill_norm(table);

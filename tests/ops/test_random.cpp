@@ -3,9 +3,12 @@
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/random.h>
 #include <scangrad/ops/reduce.h>
+#include <scangrad/ops/shape.h>
 #include <scangrad/tests/support/catch.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 namespace sg = scangrad;
@@ -150,4 +153,57 @@ TEST_CASE("random tensors refuse what has no meaning and allow the empty") {
   CHECK_THROWS_AS(sg::randn({2}, {.dtype = sg::i64}), sg::DTypeError);
   CHECK_THROWS_AS(sg::normal({2}, 0, -1), sg::ValueError);
   CHECK_THROWS_AS(sg::uniform({2}, {}, 1, 0), sg::ValueError);
+}
+
+TEST_CASE("permutation holds every index once, repeats with the seed, and spreads evenly") {
+  sg::Generator generator(7);
+  auto order = sg::permutation(10007, {sg::i64}, &generator).to_vector<std::int64_t>();
+  sg::Generator again(7);
+  CHECK(sg::permutation(10007, {sg::i64}, &again).to_vector<std::int64_t>() == order);
+  std::sort(order.begin(), order.end());
+  for (std::size_t i = 0; i < order.size(); ++i) REQUIRE(order[i] == static_cast<std::int64_t>(i));
+  // All 6 orders of 3 come up equally often.
+  std::map<std::vector<std::int64_t>, int> seen;
+  for (int i = 0; i < 6000; ++i) {
+    ++seen[sg::permutation(3, {sg::i64}, &generator).to_vector<std::int64_t>()];
+  }
+  REQUIRE(seen.size() == 6);
+  double chi_square = 0;
+  for (const auto& [permuted, n] : seen) chi_square += (n - 1000.0) * (n - 1000.0) / 1000;
+  CHECK(chi_square < 20.5);  // the 99.9 % point for 5 degrees of freedom
+  CHECK(sg::permutation(0).shape() == sg::Shape{0});
+}
+
+TEST_CASE("multinomial draws in proportion, never what has probability 0, without replacement") {
+  sg::Generator generator(8);
+  const sg::Tensor row = sg::from<float>({1, 0, 3, 6});  // weights need no normalising
+  const sg::Tensor rows = sg::expand(row, {10000, 4});
+  std::vector<double> first(4), second(4);
+  const auto draws = sg::multinomial(rows, 2, generator).to_vector<std::int64_t>();
+  for (std::size_t i = 0; i < draws.size(); i += 2) {
+    REQUIRE(draws[i] != draws[i + 1]);
+    first[static_cast<std::size_t>(draws[i])] += 1;
+    if (draws[i] == 3) second[static_cast<std::size_t>(draws[i + 1])] += 1;
+  }
+  CHECK(first[1] + second[1] == 0);
+  const auto near = [](double hits, double n, double p) {
+    return std::abs(hits - n * p) < 4 * std::sqrt(n * p * (1 - p));
+  };
+  CHECK(near(first[0], 10000, 0.1));
+  CHECK(near(first[2], 10000, 0.3));
+  CHECK(near(second[0], first[3], 0.25));  // 1 : 3 of what is left
+  const auto one = sg::multinomial(rows, 1, generator);
+  CHECK(one.shape() == sg::Shape{10000, 1});
+  CHECK(near(sg::sum(sg::eq(one, 3.0)).item<double>(), 10000, 0.6));
+}
+
+TEST_CASE("multinomial refuses what is no distribution, in one sentence") {
+  const auto draw = [](std::vector<float> p, std::int64_t n) {
+    return sg::multinomial(sg::from<float>(p), n);
+  };
+  CHECK_THROWS_WITH(draw({1, -1}, 1), ContainsSubstring("negative or not finite"));
+  CHECK_THROWS_WITH(draw({1, NAN}, 1), ContainsSubstring("negative or not finite"));
+  CHECK_THROWS_WITH(draw({0, 0}, 1), ContainsSubstring("fewer than 1 probabilities above 0"));
+  CHECK_THROWS_WITH(draw({0, 1}, 2), ContainsSubstring("fewer than 2 probabilities above 0"));
+  CHECK_THROWS_WITH(draw({1, 1}, 3), ContainsSubstring("3 draws from 2 classes"));
 }
