@@ -97,11 +97,12 @@ ReducePlan plan(const Tensor& out, const Tensor& x) {
           strided_loop(x.as_strided(reduced_sizes, reduced_x, x.offset()))};
 }
 
-// A running sum of n terms may lose n/2 units in its last place. So 32 interleaved parts (which
-// also vectorise) are added up over blocks, and the blocks' totals separately.
+// A running sum of n equal terms drifts by up to n/2 units in the last place. So 32 interleaved
+// parts (which also vectorise) are added up over blocks, and the blocks' totals separately.
 constexpr int width = 32;
-constexpr std::int64_t run_block = 2048;    // of adjacent values
-constexpr std::int64_t column_block = 256;  // of rows
+constexpr std::int64_t slow_block = 32;     // of values that are not adjacent
+constexpr std::int64_t run_block = 1024;    // of adjacent values
+constexpr std::int64_t column_block = 128;  // of rows
 
 /// width ≤ n ≤ run_block adjacent values.
 template <class Op, class A, class T>
