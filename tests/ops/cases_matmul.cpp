@@ -43,6 +43,24 @@ Arrays matmul_reference(const Arrays& in) {
   return {y};
 }
 
+/// The definition: y[…, o] = Σ_i x[…, i] weight[o, i] (+ bias[o]).
+Arrays linear_reference(const Arrays& in) {
+  const Array &x = in[0], &weight = in[1];
+  sg::Shape shape = x.shape;
+  shape[x.shape.rank() - 1] = weight.shape[0];
+  Array y(shape);
+  reference::for_each_index(shape, [&](const sg::Shape& index) {
+    sg::Shape from = index;
+    const std::int64_t out = index[shape.rank() - 1];
+    if (in.size() > 2) y.at(index) = in[2].at({out});
+    for (std::int64_t i = 0; i < weight.shape[1]; ++i) {
+      from[shape.rank() - 1] = i;
+      y.at(index) += x.at(from) * weight.at({out, i});
+    }
+  });
+  return {y};
+}
+
 }  // namespace
 
 std::vector<OpCase> matmul_cases() {
@@ -65,10 +83,35 @@ std::vector<OpCase> matmul_cases() {
   // k products of up to 4, which may cancel, summed in the accumulator's precision.
   const Tolerance dot_products{[](const sg::Tensors& in) { return double(in[0].shape().back()); },
                                4};
+  std::vector<Operands> layers, biased_layers;
+  for (const auto& [x, weight] :
+       std::vector<std::pair<sg::Shape, sg::Shape>>{{{3}, {2, 3}},
+                                                    {{1, 1}, {1, 1}},
+                                                    {{0, 3}, {2, 3}},
+                                                    {{2, 0}, {3, 0}},
+                                                    {{2, 3}, {0, 3}},
+                                                    {{2, 3, 4}, {5, 4}},
+                                                    {{300, 70}, {9, 70}}}) {
+    layers.push_back({values(x), values(weight)});
+    biased_layers.push_back({values(x), values(weight), values({weight[0]})});
+  }
+  const auto linear = [](const sg::Tensors& in) {
+    return sg::Tensors{sg::linear(in[0], in[1], in.size() > 2 ? in[2] : sg::Tensor{})};
+  };
   return {{.name = "matmul",
            .op = [](const sg::Tensors& in) { return sg::Tensors{sg::matmul(in[0], in[1])}; },
            .reference = matmul_reference,
            .inputs = calls,
            .dtypes = {sg::f64, sg::f32, sg::bf16, sg::i64},
-           .tolerance = dot_products}};
+           .tolerance = dot_products},
+          {.name = "linear",
+           .op = linear,
+           .reference = linear_reference,
+           .inputs = layers,
+           .tolerance = dot_products},
+          {.name = "linear.bias",
+           .op = linear,
+           .reference = linear_reference,
+           .inputs = biased_layers,
+           .tolerance = {dot_products.terms, 4, true}}};
 }
