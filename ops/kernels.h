@@ -2,11 +2,14 @@
 #include <scangrad/core/philox.h>
 #include <scangrad/core/tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace scangrad {
+
+enum class ScanAlgorithm : std::uint8_t;
 
 // The types of kernels. Conventions, for every backend: outputs come first and are allocated by the
 // front-end; operands have the dtypes that the front-end checked and may have any strides (expanded
@@ -127,6 +130,24 @@ using SgdKernel = void(const Tensors& parameters, const Tensors& gradients,
                        const SgdConstants& constants);
 /// out, f64 [], ← √Σ x², summed in f64; x `contiguous`.
 using L2NormKernel = void(const Tensor& out, const Tensor& x);
+
+/// How a scan runs; see ScanOptions in ops/scan.h.
+struct ScanPlan {
+  bool reverse = false;
+  bool exclusive = false;
+  ScanAlgorithm algorithm = {};
+};
+// Scans: all operands contiguous. Elements a, b and states are (outer, T, inner, …), `initial` and
+// `last` (outer, inner, …), where … is nothing, or a matrix; T > 0. There are outer × inner
+// sequences. An undefined `initial` is the identity; one-operand scans have no b.
+/// states, last ← the scan of the elements (a_t, b_t).
+using ScanKernel = void(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                        const Tensor& initial, ScanPlan plan);
+/// da, db, d_initial (undefined where not wanted) ← from the forward's a, states and initial, and
+/// the gradients g of states and g_last of last; `plan` is the forward's.
+using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor& d_initial,
+                                const Tensor& a, const Tensor& states, const Tensor& initial,
+                                const Tensor& g, const Tensor& g_last, ScanPlan plan);
 
 /// What a device offers to the operations; a null entry means that the device has no such kernel.
 /// The entries are listed in kernels.def and, for elementwise functions, elementwise.def.

@@ -1,0 +1,198 @@
+#pragma once
+// The monoids of the scans, as the CPU computes them. An element is one block of values `a`, or
+// two, `a` and `b`; a state is a block too, of the size of the last of them. Each monoid says
+//   size_a(), size_b(), state_size()   values of an element's parts (b: 0 if none) and of a state;
+//   identity(out)                      the element that changes nothing;
+//   combine(out, l, r)                 out = l ∘ r, first l, then r; `out` may be one of them;
+//   start(state)                       the state before anything;
+//   step(next, state, x)               next = state acted upon by x; blocks are distinct;
+//   scratch_size(), scratch            values of working memory, which the caller provides.
+// A monoid whose backward is a kernel of its own says two things more, of a cotangent q of a state:
+//   pull(out, q, a, addend)            out = q pulled back through the action of a, + addend;
+//   element_gradient(da, state, q)     the gradient of a where q is that of state acted on by a;
+//   combine_linear(out, l, r)          out = the linear part of l ∘ r.
+#include <scangrad/ops/cpu/small_matrix.h>
+
+namespace scangrad::SCANGRAD_CPU_NAMESPACE {
+namespace {
+
+template <class C>
+struct Element {
+  C* a = nullptr;
+  C* b = nullptr;
+  operator Element<const C>() const { return {a, b}; }
+};
+
+template <class C>
+inline void copy_values(C* to, const C* from, std::int64_t n) {
+  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(C));
+}
+
+/// A scalar monoid F (ops/scan_functors.h) on `lanes` neighbouring sequences at once.
+template <class Scalar, class F>
+struct Lanes {
+  using C = Scalar;
+  std::int64_t lanes;
+  C* scratch = nullptr;
+
+  std::int64_t size_a() const { return lanes; }
+  std::int64_t size_b() const { return 0; }
+  std::int64_t state_size() const { return lanes; }
+  std::int64_t scratch_size() const { return 0; }
+
+  void start(C* state) const {
+    for (std::int64_t i = 0; i < lanes; ++i) state[i] = F::template identity<C>();
+  }
+  void identity(Element<C> out) const { start(out.a); }
+  void step(C* next, const C* state, Element<const C> x) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) next[i] = F::combine(state[i], x.a[i]);
+  }
+  void combine(Element<C> out, Element<const C> l, Element<const C> r) const {
+    step(out.a, l.a, r);
+  }
+};
+
+/// h ← h a + b on `lanes` neighbouring sequences at once.
+template <class Scalar>
+struct LinearLanes {
+  using C = Scalar;
+  std::int64_t lanes;
+  C* scratch = nullptr;
+
+  std::int64_t size_a() const { return lanes; }
+  std::int64_t size_b() const { return lanes; }
+  std::int64_t state_size() const { return lanes; }
+  std::int64_t scratch_size() const { return 0; }
+
+  void start(C* state) const {
+    for (std::int64_t i = 0; i < lanes; ++i) state[i] = C(0);
+  }
+  void identity(Element<C> out) const {
+    for (std::int64_t i = 0; i < lanes; ++i) out.a[i] = C(1);
+    start(out.b);
+  }
+  void step(C* next, const C* state, Element<const C> x) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) next[i] = state[i] * x.a[i] + x.b[i];
+  }
+  void combine(Element<C> out, Element<const C> l, Element<const C> r) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) {
+      const C a = l.a[i] * r.a[i];
+      out.b[i] = l.b[i] * r.a[i] + r.b[i];
+      out.a[i] = a;
+    }
+  }
+
+  void combine_linear(C* out, const C* l, const C* r) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) out[i] = l[i] * r[i];
+  }
+  void pull(C* out, const C* q, const C* a, const C* addend) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) out[i] = q[i] * a[i] + (addend ? addend[i] : C(0));
+  }
+  void element_gradient(C* da, const C* state, const C* q) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) da[i] = state[i] * q[i];
+  }
+};
+
+/// What the matrix monoids share: states are (p, n), the elements' linear part (n, n). `order` is n
+/// where it is known when compiled, else 0.
+template <class Scalar, int order>
+struct MatrixAction {
+  using C = Scalar;
+  std::int64_t rows;       // p
+  std::int64_t any_order;  // n
+  C* scratch = nullptr;    // (n, n)
+
+  std::int64_t n() const { return order > 0 ? order : any_order; }
+  std::int64_t size_a() const { return n() * n(); }
+  std::int64_t scratch_size() const { return n() * n(); }
+
+  /// out (p, n) = left (p, n) · right (n, n) + addend.
+  void multiply(C* out, const C* left, const C* right, std::int64_t p, const C* addend) const {
+    small_product<C>({out, left, n(), 1, right, addend, p, n(), n()});
+  }
+  void unit_matrix(C* out) const {
+    for (std::int64_t i = 0; i < size_a(); ++i) out[i] = C(0);
+    for (std::int64_t i = 0; i < n(); ++i) out[i * (n() + 1)] = C(1);
+  }
+  void combine_linear(C* out, const C* l, const C* r) const {
+    multiply(scratch, l, r, n(), nullptr);
+    copy_values(out, scratch, size_a());
+  }
+  /// out = q aᵀ + addend.
+  void pull_rows(C* out, const C* q, const C* a, const C* addend, std::int64_t p) const {
+    small_transpose(scratch, a, n(), n());
+    multiply(out, q, scratch, p, addend);
+  }
+  /// da = stateᵀ q.
+  void gradient_rows(C* da, const C* state, const C* q, std::int64_t p) const {
+    small_product<C>({da, state, 1, n(), q, nullptr, n(), p, n()});
+  }
+};
+
+/// H ← H M.
+template <class Scalar, int order>
+struct MatrixProduct : MatrixAction<Scalar, order> {
+  using C = Scalar;
+
+  std::int64_t size_b() const { return 0; }
+  std::int64_t state_size() const { return this->size_a(); }
+
+  void start(C* state) const { this->unit_matrix(state); }
+  void identity(Element<C> out) const { this->unit_matrix(out.a); }
+  void step(C* next, const C* state, Element<const C> x) const {
+    this->multiply(next, state, x.a, this->n(), nullptr);
+  }
+  void combine(Element<C> out, Element<const C> l, Element<const C> r) const {
+    this->combine_linear(out.a, l.a, r.a);
+  }
+
+  void pull(C* out, const C* q, const C* a, const C* addend) const {
+    this->pull_rows(out, q, a, addend, this->n());
+  }
+  void element_gradient(C* da, const C* state, const C* q) const {
+    this->gradient_rows(da, state, q, this->n());
+  }
+};
+
+/// H ← H A + B.
+template <class Scalar, int order>
+struct MatrixAffine : MatrixAction<Scalar, order> {
+  using C = Scalar;
+
+  std::int64_t size_b() const { return this->rows * this->n(); }
+  std::int64_t state_size() const { return size_b(); }
+  std::int64_t scratch_size() const { return this->size_a() + size_b(); }
+
+  void start(C* state) const {
+    for (std::int64_t i = 0; i < state_size(); ++i) state[i] = C(0);
+  }
+  void identity(Element<C> out) const {
+    this->unit_matrix(out.a);
+    start(out.b);
+  }
+  void step(C* next, const C* state, Element<const C> x) const {
+    this->multiply(next, state, x.a, this->rows, x.b);
+  }
+  void combine(Element<C> out, Element<const C> l, Element<const C> r) const {
+    C* const moved = this->scratch + this->size_a();
+    this->multiply(moved, l.b, r.a, this->rows, r.b);
+    this->combine_linear(out.a, l.a, r.a);
+    copy_values(out.b, moved, size_b());
+  }
+
+  void pull(C* out, const C* q, const C* a, const C* addend) const {
+    this->pull_rows(out, q, a, addend, this->rows);
+  }
+  void element_gradient(C* da, const C* state, const C* q) const {
+    this->gradient_rows(da, state, q, this->rows);
+  }
+};
+
+}  // namespace
+}  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -1,0 +1,39 @@
+#pragma once
+// Internal: what the front-ends of the scans share. Every scan is brought to one layout,
+// (outer, T, inner, …), by views: nothing is transposed, and T is always dimension 1.
+#include <scangrad/ops/frontend.h>
+#include <scangrad/ops/scan.h>
+
+namespace scangrad {
+
+/// The shape of a scan's operands, and the way there and back.
+class ScanLayout {
+ public:
+  /// `shape` is that of the states: dimensions, one of them scanned, then `tail` of an element's
+  /// own.
+  ScanLayout(const char* op, const Shape& shape, int tail, const ScanOptions& options);
+
+  /// (outer, T, inner, own…) of an operand whose leading dimensions are the states'.
+  Tensor elements(const Tensor& x) const;
+  /// (outer, inner, own…) of the initial state; undefined where there is none. Throws.
+  Tensor initial(const Tensor& states_like) const;
+  /// Back to the shape of the user's tensors.
+  ScanResult result(const ScanResult& canonical) const;
+
+  const Shape& shape() const { return shape_; }
+  ScanPlan plan() const { return {options_.reverse, options_.exclusive, options_.algorithm}; }
+
+ private:
+  const char* op_;
+  Shape shape_;        // of the states
+  Shape state_shape_;  // without the scanned dimension
+  int leading_;
+  std::int64_t outer_ = 1, count_ = 1, inner_ = 1;
+  const ScanOptions& options_;
+};
+
+/// linear_scan of (outer, T, inner) operands, recorded.
+ScanResult canonical_linear_scan(const Tensor& a, const Tensor& b, const Tensor& initial,
+                                 ScanPlan plan);
+
+}  // namespace scangrad
