@@ -1,6 +1,7 @@
 #include <scangrad/core/format.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/models/mlp.h>
+#include <scangrad/models/mru.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/shape.h>
@@ -19,6 +20,12 @@ struct LayerKind {
 };
 
 constexpr LayerKind layer_kinds[] = {
+    {"mru", "mru",
+     [](const LanguageModelConfig& c, double out_std,
+        Generator& generator) -> std::unique_ptr<Layer> {
+       return std::make_unique<Mru>(
+           MruConfig{c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout}, generator);
+     }},
     {"mlp", "mlp",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {

@@ -124,7 +124,7 @@ Deviation train_and_compare(const std::string& name, DType dtype) {
 
 const std::vector<std::string> models = {
 
-    "ffn"};
+    "mru_identity", "ffn"};
 
 }  // namespace
 

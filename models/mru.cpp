@@ -1,0 +1,78 @@
+#include <scangrad/core/format.h>
+#include <scangrad/models/mru.h>
+#include <scangrad/ops/creation.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/matmul.h>
+#include <scangrad/ops/random.h>
+#include <scangrad/ops/scan.h>
+#include <scangrad/ops/shape.h>
+
+#include <cmath>
+
+namespace scangrad {
+
+std::int64_t mru_order(const MruConfig& config) {
+  const std::int64_t state = config.state_size > 0 ? config.state_size : config.width;
+  check<ValueError>(config.heads > 0 && state % config.heads == 0,
+                    "Mru: state size {} does not divide into {} heads", state, config.heads);
+  const std::int64_t per_head = state / config.heads;
+  const std::int64_t n = std::llround(std::sqrt(static_cast<double>(per_head)));
+  check<ValueError>(n > 0 && n * n == per_head,
+                    "Mru: a head's state of {} ({} over {} heads) is not a square matrix", per_head,
+                    state, config.heads);
+  check<ValueError>(config.width % (config.heads * n) == 0,
+                    "Mru: width {} does not divide into {} heads of {} rows", config.width,
+                    config.heads, n);
+  return n;
+}
+
+Mru::Mru(const MruConfig& config, Generator& generator)
+    : heads_(config.heads),
+      order_(mru_order(config)),
+      scheme_(mru_scheme(config.scheme)),
+      w_in_(config.width, heads_ * scheme_.element_count(order_), 0, generator),
+      w_down_(normal({heads_, order_, config.width / (heads_ * order_)}, 0,
+                     0.02 * std::sqrt(static_cast<double>(order_)), {}, &generator)),
+      w_out_(config.width, config.width, config.out_std, generator),
+      element_dropout_(config.dropout),
+      output_dropout_(config.dropout) {
+  register_module("w_in", w_in_);
+  register_parameter("w_down", w_down_);
+  register_module("w_out", w_out_);
+  register_module("element_dropout", element_dropout_);
+  register_module("output_dropout", output_dropout_);
+}
+
+Tensor Mru::matrices(const Tensor& x) const {
+  Tensor elements = element_dropout_.forward(w_in_.forward(x));
+  if (elements.dtype() == DType::bf16) elements = cast(elements, DType::f32);
+  // Heads outermost: the scheme's first pass writes them so, each sequence's matrices then lie one
+  // after another for the scan, and W_down is one tall product per head.
+  return scheme_.matrices(permute(unflatten(elements, -1, {heads_, -1}), {2, 0, 1, 3}), order_);
+}
+
+Tensor Mru::output(const Tensor& states, const Tensor& like) const {
+  const std::int64_t batch = like.size(0), length = like.size(1);
+  const Tensor rows = reshape(states, {heads_, batch * length * order_, order_});
+  const Tensor down = matmul(cast(rows, like.dtype()), w_down_);
+  const Tensor y = permute(unflatten(down, 1, {batch, length, order_}), {1, 2, 0, 3, 4});
+  return output_dropout_.forward(w_out_.forward(flatten(y, 2)));
+}
+
+Tensor Mru::forward(const Tensor& x) {
+  return output(matmul_scan(matrices(x), {.dim = 2}).states, x);
+}
+
+LayerState Mru::initial_state(std::int64_t batch) const {
+  const DType dtype = w_in_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32;
+  const Tensor one = eye(order_, {dtype, w_in_.weight.device()});
+  return {contiguous(expand(one, {heads_, batch, order_, order_}))};
+}
+
+Tensor Mru::step(const Tensor& x, LayerState& state) {
+  const ScanResult scan = matmul_scan(matrices(x), {.dim = 2, .initial = state[0]});
+  state = {scan.last};
+  return output(scan.states, x);
+}
+
+}  // namespace scangrad

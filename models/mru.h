@@ -1,0 +1,51 @@
+#pragma once
+#include <scangrad/models/dropout.h>
+#include <scangrad/models/layer.h>
+#include <scangrad/models/linear.h>
+#include <scangrad/models/mru_schemes.h>
+
+#include <string>
+
+namespace scangrad {
+
+/// The order of members is frozen.
+struct MruConfig {
+  std::int64_t width = 0;
+  std::int64_t heads = 1;
+  std::int64_t state_size = 0;  ///< d_s: heads × order²; 0 for the width
+  std::string scheme = "ldu";
+  double out_std = 0.02;  ///< deviation of the output projection
+  double dropout = 0;     ///< of the elements and of the output
+};
+
+/// Order of the state matrices, √(state_size/heads). Throws ValueError unless that is an integer
+/// and heads × order divides the width.
+std::int64_t mru_order(const MruConfig& config);
+
+/// Matrix recurrent unit. A head's memory is a matrix of order n that each token multiplies by its
+/// own, H_t = H_{t−1} M_t, with M_t = scheme(x_t W_inᵀ); all T products are one associative scan.
+/// Output: y_t = [H_t W_down, over heads] W_outᵀ. No bias.
+class Mru : public Layer {
+ public:
+  /// Throws ValueError for an unknown scheme and sizes that do not divide.
+  Mru(const MruConfig& config, Generator& generator);
+  Tensor forward(const Tensor& x) override;
+  /// {H}, (heads, B, n, n), identities.
+  LayerState initial_state(std::int64_t batch) const override;
+  Tensor step(const Tensor& x, LayerState& state) override;
+
+ private:
+  Tensor matrices(const Tensor& x) const;                         // M (heads, B, T, n, n)
+  Tensor output(const Tensor& states, const Tensor& like) const;  // (B, T, width)
+
+  std::int64_t heads_;
+  std::int64_t order_;
+  const MruScheme& scheme_;
+  Linear w_in_;    // (heads × elements of a matrix, width)
+  Tensor w_down_;  // (heads, n, width/(heads n))
+  Linear w_out_;   // (width, width)
+  Dropout element_dropout_;
+  Dropout output_dropout_;
+};
+
+}  // namespace scangrad
