@@ -1,0 +1,109 @@
+#include "presets.h"
+
+#include <scangrad/core/error.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace scangrad::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// Where presets are: beside an installed program, else in the source tree.
+fs::path preset_folder() {
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  const fs::path installed = program.parent_path() / "../share/scangrad/presets";
+  return fs::is_directory(installed, ignored) ? installed : fs::path(SCANGRAD_PRESET_DIR);
+}
+
+fs::path find_preset(const std::string& name) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(preset_folder(), ignored)) {
+    if (entry.path().extension() != ".json") continue;
+    if (entry.path().stem() == name) return entry.path();
+    names.push_back(entry.path().stem());
+  }
+  std::sort(names.begin(), names.end());
+  throw ValueError(fmt::format("there is no preset '{}'; there are {}", name,
+                               fmt::join(names, ", ")));
+}
+
+Json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  if (!file) throw IoError(fmt::format("config: {} cannot be read", path.string()));
+  try {
+    return Json::parse(file);
+  } catch (const Json::parse_error& error) {
+    throw ValueError(
+        fmt::format("config: {} is not valid JSON at byte {}", path.string(), error.byte));
+  }
+}
+
+bool is_comparison(const Json& json) { return json.contains("models"); }
+
+}  // namespace
+
+void ConfigOptions::add_to(CLI::App& command) {
+  auto* from_preset = command.add_option("--preset", preset, "A configuration by name");
+  auto* from_file = command.add_option("--config", file, "A configuration file (JSON)");
+  from_preset->excludes(from_file);
+  command.add_option("--data", data, "Text to train on");
+  command.add_option("--device", device, "cpu or cuda");
+  command.add_option("--precision", precision, "fp32");
+  command.add_option("--steps", steps, "Length of the run")->check(CLI::PositiveNumber);
+  command.add_option("--seed", seed, "Of initial weights, dropout and the order of the data")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--set", assignments, "path.to.key=value (may be repeated)");
+}
+
+void ConfigOptions::override(RunConfig& config) const {
+  if (!data.empty()) config.data.file = data;
+  if (!device.empty()) config.device = device;
+  if (!precision.empty()) config.precision = precision;
+  if (steps > 0) config.steps = steps;
+  if (seed >= 0) config.seed = static_cast<std::uint64_t>(seed);
+  for (const std::string& assignment : assignments) set(config, assignment);
+  validate(config);
+}
+
+RunConfig ConfigOptions::run() const {
+  const Comparison all = comparison();
+  if (all.models.size() != 1) {
+    throw ValueError(fmt::format("'{}' compares {} models; use scangrad compare",
+                                 preset.empty() ? file : preset, all.models.size()));
+  }
+  return all.models[0].config;
+}
+
+Comparison ConfigOptions::comparison() const {
+  if (preset.empty() && file.empty()) throw ValueError("give --preset NAME or --config FILE");
+  const std::string name = preset.empty() ? file : preset;
+  const Json json = read_json(preset.empty() ? fs::path(file) : find_preset(preset));
+  Comparison out;
+  if (!is_comparison(json)) {
+    out.title = name;
+    out.models.push_back({name, run_config_from_json(json.dump())});
+  } else {
+    const RunConfig base = run_config_from_json(json.value("base", Json::object()).dump());
+    out.title = json.value("title", name);
+    for (const Json& model : json.at("models")) {
+      const std::string changes = model.value("config", Json::object()).dump();
+      out.models.push_back({model.value("name", fmt::format("model {}", out.models.size() + 1)),
+                            run_config_from_json(changes, base)});
+    }
+    if (out.models.empty()) throw ValueError(fmt::format("'{}' has no models", name));
+  }
+  for (Comparison::Model& model : out.models) override(model.config);
+  return out;
+}
+
+}  // namespace scangrad::tools

@@ -1,0 +1,41 @@
+#pragma once
+#include <scangrad/train/config.h>
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace scangrad::tools {
+
+/// Configurations that come with the program, in tools/presets/*.json, are of two kinds: one run
+/// (a RunConfig), or a comparison: a title, a `base` RunConfig and, for each model, its name and
+/// what it changes.
+struct Comparison {
+  struct Model {
+    std::string name;
+    RunConfig config;
+  };
+  std::string title;
+  std::vector<Model> models;
+};
+
+/// Options that decide a RunConfig; flags override the preset or file.
+struct ConfigOptions {
+  std::string preset, file;
+  std::string data, device, precision;
+  std::int64_t steps = 0, seed = -1;
+  std::vector<std::string> assignments;
+
+  void add_to(CLI::App& command);
+  /// The configuration of one run, checked. Throws ValueError for an unknown preset (listing those
+  /// that there are), unknown keys and impossible values.
+  RunConfig run() const;
+  /// The configurations of a comparison, checked. A run's preset is a comparison of one.
+  Comparison comparison() const;
+
+ private:
+  void override(RunConfig& config) const;
+};
+
+}  // namespace scangrad::tools
