@@ -19,8 +19,14 @@ Tensor own_copy(const Tensor& tensor) {
   return copy;
 }
 
-/// a + b, recorded while recording is on; the engine's one operation, so that autograd needs
-/// nothing of ops.
+/// The engine's two operations, recorded while recording is on; with them autograd needs nothing of
+/// ops. First a copy:
+Tensor copy_of(const Tensor& tensor) {
+  return record("copy", {tensor}, own_copy(tensor), {},
+                [](const Backward& b) { return Tensors{b.grad()}; });
+}
+
+/// a + b.
 Tensor sum_of(const Tensor& a, const Tensor& b) {
   Tensor out = own_copy(a);
   backend(out.device()).add_in_place(out, b);
@@ -163,15 +169,18 @@ class Run {
       for (std::size_t i : found->second) accumulate(target_grads_[i], grad);
       return;
     }
+    // What a leaf stores is edited in place later, so it must share memory with nothing: not with
+    // another leaf's gradient, nor, expanded, with itself.
     Tensor& stored = leaf.autograd().grad;
-    if (create_graph_) {
-      accumulate(stored, std::move(grad));
-    } else if (stored.defined()) {
+    if (!stored.defined()) {
+      const bool exclusive = grad.use_count() == 1 && grad.storage().use_count() == 1;
+      stored = exclusive && grad.is_contiguous() ? std::move(grad) : copy_of(grad);
+    } else if (create_graph_) {
+      stored = sum_of(stored, grad);
+    } else {
+      if (stored.requires_grad() || !stored.is_contiguous()) stored = own_copy(stored);
       backend(stored.device()).add_in_place(stored, grad);
       stored.storage()->bump_version();
-    } else {
-      const bool exclusive = grad.use_count() == 1 && grad.storage().use_count() == 1;
-      stored = exclusive && grad.is_contiguous() ? std::move(grad) : own_copy(grad);
     }
   }
 
@@ -198,8 +207,14 @@ Tensors starting_grads(const char* op, const Tensors& outputs, const Tensors& gi
                      i);
     if (!given.empty() && given[i].defined()) {
       check<ShapeError>(given[i].shape() == outputs[i].shape(),
-                        "{}: gradient {} does not have the shape {} of output {}", op,
+                        "{}: the gradient given, {}, does not have the shape {} of output {}", op,
                         given[i].shape(), outputs[i].shape(), i);
+      check<DTypeError>(given[i].dtype() == outputs[i].dtype(),
+                        "{}: gradient {} is {}, output {} is {}; use cast", op, i, given[i].dtype(),
+                        i, outputs[i].dtype());
+      check<DeviceError>(given[i].device() == outputs[i].device(),
+                         "{}: gradient {} is on {}, its output on {}", op, i, given[i].device(),
+                         outputs[i].device());
       grads.push_back(given[i]);
     } else {
       check<GradError>(outputs[i].numel() == 1,

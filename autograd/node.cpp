@@ -122,12 +122,19 @@ Tensor record(const char* name, const Tensors& inputs, const Tensor& output, con
   return output;
 }
 
-void begin_in_place(const char* op, const Tensor& target) {
-  const bool protected_leaf = grad_enabled() && target.requires_grad() && target.is_leaf();
-  check<GradError>(!protected_leaf,
-                   "{}: a leaf that requires its gradient is changed in place; do it under "
-                   "no_grad()",
-                   op);
+void begin_in_place(const char* op, const Tensor& target, const Tensor& source) {
+  check<GradError>(!will_record({target, source}),
+                   "{}: {} is changed in place, which is not recorded for backward; do it under "
+                   "no_grad(), or use the operation that returns a new tensor",
+                   op,
+                   !target.requires_grad() ? "a tensor (from one that requires its gradient)"
+                   : target.is_leaf()      ? "a leaf that requires its gradient"
+                                           : "the result of a recorded operation");
+  for (int dim = 0; dim < target.rank(); ++dim) {
+    check<ValueError>(target.strides()[dim] != 0 || target.shape()[dim] <= 1,
+                      "{}: elements of the expanded tensor {} share memory; clone it first", op,
+                      target.shape());
+  }
   target.storage()->bump_version();
 }
 

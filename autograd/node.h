@@ -80,8 +80,10 @@ Tensor record(const char* name, const Tensors& inputs, const Tensor& output, con
 /// Must `record` keep anything: recording is on and one of `inputs` wants a gradient?
 bool will_record(const Tensors& inputs);
 
-/// Declares an in-place edit of `target`: an error on a leaf that wants its gradient while
-/// recording is on, else a new version. Throws GradError naming `op`.
-void begin_in_place(const char* op, const Tensor& target);
+/// Declares an in-place edit of `target` from `source`, which makes a new version. In-place edits
+/// are not recorded: while recording is on they are an error where `target` or `source` wants its
+/// gradient, which would come out wrong. Throws GradError naming `op`, and ValueError where
+/// elements of `target` share memory (an expanded view).
+void begin_in_place(const char* op, const Tensor& target, const Tensor& source = {});
 
 }  // namespace scangrad

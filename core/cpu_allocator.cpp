@@ -13,7 +13,14 @@ namespace {
 
 constexpr std::size_t alignment = 64;
 // Under a sanitizer nothing is cached, so that it sees every use after free.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)  // clang
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SCANGRAD_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SCANGRAD_SANITIZED
+#endif
+#ifdef SCANGRAD_SANITIZED
 constexpr std::size_t cache_limit = 0;
 #else
 constexpr std::size_t cache_limit = std::size_t{2} << 30;

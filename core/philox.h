@@ -17,12 +17,15 @@ struct PhiloxBlock {
   std::uint32_t words[4];
 };
 
-/// Philox 4x32-10: ten rounds on a 128-bit counter (here its low 64 bits) with a 64-bit key.
+/// Philox 4x32-10: ten rounds on a 128-bit counter (whose upper half scangrad leaves 0) with a
+/// 64-bit key.
 /// Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
-SCANGRAD_FN PhiloxBlock philox(std::uint64_t seed, std::uint64_t counter) {
+SCANGRAD_FN PhiloxBlock philox(std::uint64_t seed, std::uint64_t counter,
+                               std::uint64_t counter_high = 0) {
   std::uint32_t c0 = static_cast<std::uint32_t>(counter);
   std::uint32_t c1 = static_cast<std::uint32_t>(counter >> 32);
-  std::uint32_t c2 = 0, c3 = 0;
+  std::uint32_t c2 = static_cast<std::uint32_t>(counter_high);
+  std::uint32_t c3 = static_cast<std::uint32_t>(counter_high >> 32);
   std::uint32_t k0 = static_cast<std::uint32_t>(seed);
   std::uint32_t k1 = static_cast<std::uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {

@@ -13,26 +13,25 @@ namespace {
 constexpr std::int64_t edge = 3;         // entries shown at each end of an abridged dimension
 constexpr std::int64_t abridged = 1000;  // tensors of more elements than this are abridged
 
-std::string element(double value, DType dtype) {
-  if (dtype == DType::bool_) return value != 0 ? "true" : "false";
-  if (!is_floating(dtype)) return fmt::format("{:.0f}", value);
-  return fmt::format("{:.5g}", value);
-}
+std::string element(double value) { return fmt::format("{:.5g}", value); }
+std::string element(std::int64_t value) { return fmt::format("{}", value); }
+std::string element(bool value) { return value ? "true" : "false"; }
 
+template <class T>
 struct Printer {
   const Shape& shape;
-  const std::vector<std::string>& texts;
-  std::size_t width;
+  const std::vector<T>& values;
   bool abridge;
-  std::string out;
+  std::size_t width = 0;
+  std::string out = {};
 
-  void print(int dim, std::int64_t first) {
+  void print(int dim, std::size_t first) {
     if (dim == shape.rank()) {
-      out += fmt::format("{:>{}}", texts[static_cast<std::size_t>(first)], width);
+      out += fmt::format("{:>{}}", element(values[first]), width);
       return;
     }
     const std::int64_t size = shape[dim];
-    const std::int64_t stride = contiguous_strides(shape)[dim];
+    const auto stride = static_cast<std::size_t>(contiguous_strides(shape)[dim]);
     const bool innermost = dim + 1 == shape.rank();
     const std::string separator =
         innermost ? ", " : fmt::format(",{:\n>{}}{:{}}", "", shape.rank() - dim - 1, "", dim + 1);
@@ -44,25 +43,42 @@ struct Printer {
         i = size - edge - 1;
         continue;
       }
-      print(dim + 1, first + i * stride);
+      print(dim + 1, first + static_cast<std::size_t>(i) * stride);
     }
     out += ']';
   }
+
+  /// The width of the widest entry that is shown.
+  void measure(int dim, std::size_t first) {
+    if (dim == shape.rank()) {
+      width = std::max(width, element(values[first]).size());
+      return;
+    }
+    const auto stride = static_cast<std::size_t>(contiguous_strides(shape)[dim]);
+    for (std::int64_t i = 0; i < shape[dim]; ++i) {
+      if (abridge && shape[dim] > 2 * edge && i == edge) i = shape[dim] - edge;
+      measure(dim + 1, first + static_cast<std::size_t>(i) * stride);
+    }
+  }
 };
+
+template <class T>
+std::string print_as(const Tensor& tensor) {
+  const std::vector<T> values = tensor.to_vector<T>();
+  Printer<T> printer{tensor.shape(), values, tensor.numel() > abridged};
+  printer.measure(0, 0);
+  printer.print(0, 0);
+  return printer.out;
+}
 
 }  // namespace
 
 std::string to_string(const Tensor& tensor) {
   if (!tensor.defined()) return "undefined";
-  std::vector<std::string> texts;
-  std::size_t width = 0;
-  for (double value : tensor.to_vector<double>()) {
-    texts.push_back(element(value, tensor.dtype()));
-    width = std::max(width, texts.back().size());
-  }
-  Printer printer{tensor.shape(), texts, width, tensor.numel() > abridged, {}};
-  printer.print(0, 0);
-  return fmt::format("{} {}{} {}", printer.out, tensor.dtype(), tensor.shape(), tensor.device());
+  const std::string text = tensor.dtype() == DType::bool_ ? print_as<bool>(tensor)
+                           : is_floating(tensor.dtype())  ? print_as<double>(tensor)
+                                                          : print_as<std::int64_t>(tensor);
+  return fmt::format("{} {}{} {}", text, tensor.dtype(), tensor.shape(), tensor.device());
 }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {

@@ -3,6 +3,7 @@
 #include <scangrad/core/tensor.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace scangrad {
@@ -85,6 +86,11 @@ double Tensor::item_as_double() const {
   return to_vector<double>()[0];
 }
 
+std::int64_t Tensor::item_as_integer() const {
+  check<ShapeError>(numel() == 1, "item: a tensor of shape {} is not a single value", shape());
+  return to_vector<std::int64_t>()[0];
+}
+
 template <class T>
 std::vector<T> Tensor::to_vector() const {
   const Tensor host = empty(shape(), {dtype_of<T>, Device::cpu()});
@@ -95,8 +101,12 @@ std::vector<T> Tensor::to_vector() const {
 }
 
 Tensor empty(const Shape& shape, const TensorOptions& options) {
+  std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 8;  // elements of 8 bytes
   for (std::int64_t size : shape) {
     check<ShapeError>(size >= 0, "empty: shape {} has a negative size", shape);
+    check<ShapeError>(size <= limit, "empty: shape {} has more elements than can be counted",
+                      shape);
+    limit /= std::max<std::int64_t>(size, 1);
   }
   const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(options.dtype);
   return Tensor(std::make_shared<Storage>(bytes, options.device), shape, contiguous_strides(shape),

@@ -7,6 +7,7 @@
 #include <iosfwd>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace scangrad {
@@ -68,6 +69,9 @@ class Tensor {
   /// The value of a one-element tensor, converted to T. Synchronises with the device.
   template <class T>
   T item() const {
+    if constexpr (std::is_integral_v<T>) {  // f64 has not all i64 values
+      if (!is_floating(dtype())) return static_cast<T>(item_as_integer());
+    }
     return static_cast<T>(item_as_double());
   }
   /// All elements in row-major order, converted to T.
@@ -96,6 +100,7 @@ class Tensor {
   const TensorImpl& checked() const;
   void require_dtype(DType expected) const;
   double item_as_double() const;
+  std::int64_t item_as_integer() const;
 
   std::shared_ptr<TensorImpl> impl_;
 };

@@ -217,7 +217,7 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
 }
 
 void add_(Tensor& target, const Tensor& x, double scale) {
-  begin_in_place("add_", target);
+  begin_in_place("add_", target, x);
   const auto guard = no_grad();
   const Tensor term = cast(scale == 1.0 ? x : mul(x, scale), target.dtype());
   backend(target.device()).add_in_place(target, expand_view(term, target.shape()));
@@ -232,7 +232,7 @@ void mul_(Tensor& target, double value) {
 }
 
 void copy_(Tensor& target, const Tensor& x) {
-  begin_in_place("copy_", target);
+  begin_in_place("copy_", target, x);
   raw_copy(target, expand_view(x, target.shape()));
 }
 

@@ -340,15 +340,13 @@ int check_threads(const OpCase& row) {
   for (const Operands& operands : row.inputs) {
     for (sg::DType dtype : row.dtypes) {
       const auto one = everything(row, operands, dtype, 1);
-      for (int threads : {2, 3}) {
-        const auto several = everything(row, operands, dtype, threads);
-        sg::set_num_threads(before);
-        for (std::size_t i = 0; i < one.size(); ++i) {
-          require(same_bits(one[i], several[i]), describe(make(operands)), " in ", sg::name(dtype),
-                  ": result ", i, " with ", threads, " threads is not that with one");
-        }
-        ++compared;
+      const auto two = everything(row, operands, dtype, 2);
+      sg::set_num_threads(before);
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        require(same_bits(one[i], two[i]), describe(make(operands)), " in ", sg::name(dtype),
+                ": result ", i, " with two threads is not that with one");
       }
+      ++compared;
     }
   }
   return compared;

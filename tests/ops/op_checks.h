@@ -24,5 +24,5 @@ int check_second_derivatives(const OpCase& row);
 /// Gradients in f32 and bf16 against those in f64 at the same point: kernels for backward have code
 /// of their own for each dtype.
 int check_gradient_dtypes(const OpCase& row);
-/// Outputs and gradients bit for bit the same with one, two and three threads.
+/// Outputs and gradients bit for bit the same with one thread and with two.
 int check_threads(const OpCase& row);
