@@ -41,8 +41,8 @@ Tensors Function::operator()(const Tensors& inputs) const {
 
 Tensor Function::operator()(const Tensor& input) const {
   const Tensors outputs = (*this)(Tensors{input});
-  check<GradError>(outputs.size() == 1, "{}: it has {} outputs; call it with a list of inputs",
-                   name_, outputs.size());
+  check<GradError>(outputs.size() == 1, "{}: it has {} outputs; call it with Tensors{{x}}", name_,
+                   outputs.size());
   return outputs[0];
 }
 
