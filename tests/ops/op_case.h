@@ -43,10 +43,11 @@ inline Operand mask(const scangrad::Shape& shape) {
 using Operands = std::vector<Operand>;
 
 /// |computed − exact| ≤ atol + rtol |exact|. Without `terms`: torch.testing.assert_close's bounds
-/// (f64 1e-7/1e-7, f32 1.3e-6/1e-5, bf16 1.6e-2/1e-5). A result that is a sum of k terms of about
-/// `size` may cancel, so its rounding does not shrink with it: atol grows by 4 √k eps · size, eps
-/// that of the accumulator (f32 for bf16), or of the dtype where intermediate results are stored
-/// in it. Write the reason beside it.
+/// (f64 1e-7/1e-7, f32 1.3e-6/1e-5, bf16 1.6e-2/1e-5). A running sum of k terms rounds k times,
+/// which adds up like √k: where they have one sign by √k eps of the result (rtol), where they
+/// cancel by √k eps of a partial sum, some 4 times a term's `size` (atol). eps is that of the
+/// accumulator (f32 for bf16), or of the dtype where intermediate results are stored in it. Write
+/// the reason beside it.
 struct Tolerance {
   std::function<double(const scangrad::Tensors& inputs)> terms = {};
   double size = 1;

@@ -132,7 +132,9 @@ Bounds bounds(const Tolerance& tolerance, sg::DType dtype, const sg::Tensors& in
   if (tolerance.terms && sg::is_floating(dtype)) {
     const double eps =
         dtype == sg::bf16 && !tolerance.stores_intermediates ? epsilon(sg::f32) : epsilon(dtype);
-    b.atol += 4 * std::sqrt(tolerance.terms(inputs)) * eps * tolerance.size;
+    const double rounding = std::sqrt(tolerance.terms(inputs)) * eps;
+    b.atol += 4 * rounding * tolerance.size;
+    b.rtol = std::max(b.rtol, rounding);
   }
   return b;
 }
