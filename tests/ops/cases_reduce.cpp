@@ -16,6 +16,8 @@ sg::DType sum_dtype(sg::DType dtype) { return sg::is_floating(dtype) ? dtype : s
 
 /// Terms of ±2 may cancel: the sum's rounding is that of its largest partial sum.
 const Tolerance sum_of_all{[](const sg::Tensors& in) { return double(in[0].numel()); }, 2};
+/// A mean's terms are 1/n of that: nothing to add to the absolute bound.
+const Tolerance mean_of_all{sum_of_all.terms, 0};
 
 std::vector<Operands> with_rank_three() {
   std::vector<Operands> calls;
@@ -59,14 +61,16 @@ std::vector<OpCase> reduce_cases() {
   rows.push_back({.name = "mean",
                   .op = [](const sg::Tensors& in) { return sg::Tensors{sg::mean(in[0])}; },
                   .reference = reduction({}, false, average),
-                  .inputs = unary_inputs()});
+                  .inputs = unary_inputs(),
+                  .tolerance = mean_of_all});
   rows.push_back({.name = "mean.dims",
                   .op =
                       [](const sg::Tensors& in) {
                         return sg::Tensors{sg::mean(in[0], {0, -1})};
                       },
                   .reference = reduction({0, 2}, false, average),
-                  .inputs = with_rank_three()});
+                  .inputs = with_rank_three(),
+                  .tolerance = mean_of_all});
   // Down to (3, 1): over an added dimension and over a broadcast one.
   rows.push_back({.name = "sum_to",
                   .op =
