@@ -133,6 +133,10 @@ void bad_index(IndexCheck check, std::int64_t index, std::int64_t limit) {
   fail<IndexError>("{}: index {} is out of range for {} {}", check.op, index, limit, check.unit);
 }
 
+void singular_matrix(const char* op, std::int64_t index) {
+  fail<ValueError>("{}: matrix {} of the batch is singular", op, index);
+}
+
 std::string_view cpu_level() {
   static const CpuLevel level = best_cpu_level();
   return level.name;

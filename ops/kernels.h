@@ -40,6 +40,11 @@ using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
 using RowKernel = void(const Tensor& out, const Tensor& x);
 /// Its gradient from the output's, g, and the output, y; all contiguous and of one shape.
 using RowBackwardKernel = void(const Tensor& out, const Tensor& g, const Tensor& y);
+/// out ← softmax over the last dimension of x + mask, (…, T, S), 0 where that is −∞ throughout; row
+/// i of T has the columns 0 … i only where `causal`. mask: bool (false is −∞), of x's dtype, of x's
+/// shape with any strides, or undefined; x and out contiguous.
+using MaskedSoftmaxKernel = void(const Tensor& out, const Tensor& x, const Tensor& mask,
+                                 bool causal);
 /// out ← x (rows, n) normalised, and for backward each row's mean (undefined for rms_norm) and
 /// 1/√(var + eps), (rows), in f32 or f64. weight, bias: (n) or undefined. All contiguous.
 using NormKernel = void(const Tensor& out, const Tensor& mean, const Tensor& rstd, const Tensor& x,
@@ -148,6 +153,13 @@ using ScanKernel = void(const Tensor& states, const Tensor& last, const Tensor& 
 using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                                 const Tensor& a, const Tensor& states, const Tensor& initial,
                                 const Tensor& g, const Tensor& g_last, ScanPlan plan);
+/// x without what lies above (tril) or below (triu) diagonal `diagonal`, (…, m, n); contiguous.
+using TriangleKernel = void(const Tensor& out, const Tensor& x, std::int64_t diagonal);
+/// out = a⁻¹ b: (…, n, m) ← (…, n, n), (…, n, m); contiguous. A singular matrix is an error, raised
+/// as a bad index is.
+using SolveKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+/// Throws that ValueError, naming the matrix of the batch.
+[[noreturn]] void singular_matrix(const char* op, std::int64_t index);
 
 /// What a device offers to the operations; a null entry means that the device has no such kernel.
 /// The entries are listed in kernels.def and, for elementwise functions, elementwise.def.

@@ -26,6 +26,7 @@ void fill_softmax(Kernels& table);
 void fill_norm(Kernels& table);
 void fill_optimizer(Kernels& table);
 void fill_loss(Kernels& table);
+void fill_linalg(Kernels& table);
 void fill_scan(Kernels& table);
 void fill_scan_backward(Kernels& table);
 

@@ -14,6 +14,7 @@ void fill_kernels(Kernels& table) {
   fill_norm(table);
   fill_optimizer(table);
   fill_loss(table);
+  fill_linalg(table);
   fill_scan(table);
   fill_scan_backward(table);
 }

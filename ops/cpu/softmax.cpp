@@ -5,6 +5,19 @@ namespace {
 
 namespace math = functors::math;
 
+/// out_j = e^{value(j) − shift} / Σ of these for j < n; `shift` is the largest value.
+template <class T, class C, class Value>
+void softmax_row(T* out, std::int64_t n, C shift, const Value& value) {
+  if constexpr (std::is_same_v<T, C>) {  // the exponentials wait in the output
+    for_each_in_row(n, [=](auto j) { out[j] = math::exp(value(j) - shift); });
+    const C scale = C(1) / sum_over<C>(n, [=](auto j) { return out[j]; });
+    for_each_in_row(n, [=](auto j) { out[j] *= scale; });
+  } else {  // which would round them
+    const C scale = C(1) / sum_over<C>(n, [=](auto j) { return math::exp(value(j) - shift); });
+    for_each_in_row(n, [=](auto j) { out[j] = T(math::exp(value(j) - shift) * scale); });
+  }
+}
+
 void softmax_rows(const Tensor& out, const Tensor& x) {
   dispatch(FloatTypes{}, x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -14,18 +27,62 @@ void softmax_rows(const Tensor& out, const Tensor& x) {
     T* const to = out.data<T>();
     parallel_over_rows(x.numel() / n, n, [=](std::int64_t r) {
       const T* i = from + r * n;
+      const auto value = [=](auto j) { return C(i[j]); };
+      // A NaN is passed over by the maximum, but not by the sum: the whole row becomes NaN.
+      softmax_row(to + r * n, n, max_over<C>(n, value), value);
+    });
+  });
+}
+
+/// The same of the n entries of a row that its mask leaves; 0 where it leaves none.
+template <class T, class C, class Value>
+void masked_softmax_row(T* out, std::int64_t n, const Value& value) {
+  constexpr C nothing = -std::numeric_limits<C>::infinity();
+  const C shift = max_over<C>(n, value);
+  if (shift != nothing) return softmax_row(out, n, shift, value);
+  // All of it masked, or NaN, which must not turn into 0.
+  for_each_in_row(n, [=](auto j) { out[j] = T(value(j) == nothing ? C(0) : value(j)); });
+}
+
+void masked_softmax_rows(const Tensor& out, const Tensor& x, const Tensor& mask, bool causal) {
+  const int rank = x.rank();
+  const std::int64_t n = x.shape().back();
+  const std::int64_t queries = causal ? x.shape()[rank - 2] : 1;
+  const Shape shape = x.shape();
+  const Strides steps = mask.defined() ? mask.strides() : Strides::filled(rank, 0);
+  const auto mask_row = [=](std::int64_t r) {
+    std::int64_t offset = 0;
+    for (int dim = rank - 2; dim >= 0; --dim) {
+      offset += r % shape[dim] * steps[dim];
+      r /= shape[dim];
+    }
+    return offset;
+  };
+  dispatch(FloatTypes{}, x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_type<T>;
+    const T* const from = x.data<T>();
+    T* const to = out.data<T>();
+    const bool boolean = mask.defined() && mask.dtype() == DType::bool_;
+    const bool* const seen = boolean ? mask.data<bool>() : nullptr;
+    const T* const added = mask.defined() && !boolean ? mask.data<T>() : nullptr;
+    const std::int64_t step = steps[rank - 1];
+    parallel_over_rows(x.numel() / n, n, [=](std::int64_t r) {
+      const T* i = from + r * n;
       T* o = to + r * n;
-      // A NaN is passed over here, but not by the sum: the whole row becomes NaN.
-      const C shift = max_over<C>(n, [=](auto j) { return C(i[j]); });
-      if constexpr (std::is_same_v<T, C>) {  // the exponentials wait in the output
-        for_each_in_row(n, [=](auto j) { o[j] = math::exp(i[j] - shift); });
-        const C scale = C(1) / sum_over<C>(n, [=](auto j) { return o[j]; });
-        for_each_in_row(n, [=](auto j) { o[j] *= scale; });
-      } else {  // which would round them
-        const C total = sum_over<C>(n, [=](auto j) { return math::exp(C(i[j]) - shift); });
-        const C scale = C(1) / total;
-        for_each_in_row(n, [=](auto j) { o[j] = T(math::exp(C(i[j]) - shift) * scale); });
+      const std::int64_t count = causal ? std::min(n, r % queries + 1) : n;
+      if (seen != nullptr) {
+        const bool* m = seen + mask_row(r);
+        masked_softmax_row<T, C>(o, count, [=](auto j) {
+          return m[j * step] ? C(i[j]) : -std::numeric_limits<C>::infinity();
+        });
+      } else if (added != nullptr) {
+        const T* m = added + mask_row(r);
+        masked_softmax_row<T, C>(o, count, [=](auto j) { return C(i[j]) + C(m[j * step]); });
+      } else {
+        masked_softmax_row<T, C>(o, count, [=](auto j) { return C(i[j]); });
       }
+      for_each_in_row(n - count, [=](auto j) { o[count + j] = T(C(0)); });
     });
   });
 }
@@ -91,6 +148,7 @@ void log_softmax_backward_rows(const Tensor& out, const Tensor& g, const Tensor&
 
 void fill_softmax(Kernels& table) {
   table.softmax = softmax_rows;
+  table.masked_softmax = masked_softmax_rows;
   table.softmax_backward = softmax_backward_rows;
   table.log_softmax = log_softmax_rows;
   table.log_softmax_backward = log_softmax_backward_rows;
