@@ -19,7 +19,7 @@ Tensor diag_embed(const Tensor& x);
 
 /// a_i b_j of two vectors: (m), (n) → (m, n).
 Tensor outer(const Tensor& a, const Tensor& b);
-/// Σ_i a_i b_i of two vectors: (n), (n) → ().
+/// Σ_i a_i b_i of two vectors: (n), (n) → (); i64 for integers.
 Tensor dot(const Tensor& a, const Tensor& b);
 
 /// x with a x = b, for (…, n, n) and (…, n, m); leading dimensions broadcast. LU decomposition with

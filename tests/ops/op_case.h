@@ -91,5 +91,11 @@ std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> shape_cases();
 std::vector<OpCase> reduce_cases();
 std::vector<OpCase> matmul_cases();
+std::vector<OpCase> softmax_cases();
+std::vector<OpCase> norm_cases();
+std::vector<OpCase> loss_cases();
+std::vector<OpCase> join_cases();
+std::vector<OpCase> linalg_cases();
+std::vector<OpCase> attention_cases();
 /// Every row.
 std::vector<OpCase> all_cases();

@@ -14,6 +14,12 @@ std::vector<OpCase> all_cases() {
            shape_cases,
            reduce_cases,
            matmul_cases,
+           softmax_cases,
+           norm_cases,
+           loss_cases,
+           join_cases,
+           linalg_cases,
+           attention_cases,
        }) {
     for (OpCase& row : family()) all.push_back(std::move(row));
   }
