@@ -1,3 +1,4 @@
+#include <scangrad/autograd/grad_mode.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/frontend.h>
 #include <scangrad/ops/index.h>
@@ -18,6 +19,9 @@ Shape around(const Shape& shape, int dim) {
   return {shape.slice(0, dim).numel(), shape[dim], shape.slice(dim + 1, shape.rank()).numel()};
 }
 
+/// bf16 is summed in f32: one index may come thousands of times.
+DType sum_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
+
 Tensor add_rows(IndexCheck where, const Tensor& index, const Tensor& input, std::int64_t size);
 
 /// (outer, n, inner) → (outer, k, inner): the rows that `index` (k) names.
@@ -37,12 +41,17 @@ Tensor select_rows(IndexCheck where, const Tensor& input, const Tensor& index) {
 /// (outer, k, inner) → (outer, size, inner): each row added to zeros where `index` says, the
 /// adjoint of `select_rows`.
 Tensor add_rows(IndexCheck where, const Tensor& index, const Tensor& input, std::int64_t size) {
-  const Tensor x = contiguous(input);
-  Tensor y = zeros({x.shape()[0], size, x.shape()[2]}, x.options());
-  if (x.numel() > 0) {
-    kernel_for(where.op, x.device(), &Kernels::index_add)(y, index, x, where);
+  Tensor y;
+  {
+    const auto guard = no_grad();
+    const Tensor x = contiguous(cast(input, sum_dtype(input)));
+    y = zeros({x.shape()[0], size, x.shape()[2]}, x.options());
+    if (x.numel() > 0) {
+      kernel_for(where.op, x.device(), &Kernels::index_add)(y, index, x, where);
+    }
+    y = cast(y, input.dtype());
   }
-  return record("index_add", {x}, y, {index}, [where](const Backward& b) {
+  return record("index_add", {input}, y, {index}, [where](const Backward& b) {
     return Tensors{select_rows(where, b.grad(), b.saved[0])};
   });
 }
@@ -62,11 +71,14 @@ void check_index_shape(const char* op, const Tensor& x, int dim, const Tensor& i
 /// x + src where `index` says; all are checked and `index` has src's shape.
 Tensor scatter_sum(IndexCheck where, const Tensor& x, int dim, const Tensor& index,
                    const Tensor& src) {
-  Tensor y = empty_like(x);
+  Tensor y = empty(x.shape(), {sum_dtype(x), x.device()});
   raw_copy(y, x);
   if (index.numel() > 0) {
-    kernel_for(where.op, x.device(), &Kernels::scatter_add)(y, dim, index, contiguous(src), where);
+    const auto guard = no_grad();
+    const Tensor terms = contiguous(cast(src, y.dtype()));
+    kernel_for(where.op, x.device(), &Kernels::scatter_add)(y, dim, index, terms, where);
   }
+  y = cast(y, x.dtype());
   return record(where.op, {x, src}, y, {index}, [dim](const Backward& b) {
     return Tensors{b.grad(), b.needs[1] ? gather(b.grad(), dim, b.saved[0]) : Tensor{}};
   });

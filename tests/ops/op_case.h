@@ -90,6 +90,8 @@ std::vector<Operands> binary_inputs(const Operand& a = values({}), const Operand
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> shape_cases();
 std::vector<OpCase> reduce_cases();
+std::vector<OpCase> index_cases();
+std::vector<OpCase> random_cases();
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> softmax_cases();
 std::vector<OpCase> norm_cases();

@@ -13,6 +13,8 @@ std::vector<OpCase> all_cases() {
            elementwise_cases,
            shape_cases,
            reduce_cases,
+           index_cases,
+           random_cases,
            matmul_cases,
            softmax_cases,
            norm_cases,
