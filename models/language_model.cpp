@@ -1,4 +1,5 @@
 #include <scangrad/core/format.h>
+#include <scangrad/models/attention.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/models/mlp.h>
 #include <scangrad/models/mru.h>
@@ -26,6 +27,12 @@ constexpr LayerKind layer_kinds[] = {
        return std::make_unique<Mru>(
            MruConfig{c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout}, generator);
      }},
+    {"attention", "attn",
+     [](const LanguageModelConfig& c, double out_std,
+        Generator& generator) -> std::unique_ptr<Layer> {
+       return std::make_unique<Attention>(
+           AttentionConfig{c.width, c.heads, c.positions, out_std, c.dropout}, generator);
+     }},
     {"mlp", "mlp",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
@@ -46,6 +53,7 @@ const LanguageModelConfig& checked(const LanguageModelConfig& config) {
   check<ValueError>(config.vocab_size > 0 && config.width > 0 && config.context > 0,
                     "LanguageModel: vocabulary size {}, width {} and context {} must be positive",
                     config.vocab_size, config.width, config.context);
+  check_positions(config.positions);
   return config;
 }
 

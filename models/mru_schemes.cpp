@@ -2,6 +2,7 @@
 #include <scangrad/models/mru_schemes.h>
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/linalg.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/shape.h>
@@ -14,16 +15,49 @@ namespace scangrad {
 namespace {
 
 std::int64_t full_count(std::int64_t n) { return n * n; }
+std::int64_t triangle_count(std::int64_t n) { return n * (n - 1) / 2; }
 
 Tensor as_matrix(const Tensor& elements, std::int64_t n) { return unflatten(elements, -1, {n, n}); }
+
+/// A = L − Lᵀ, where the elements fill L row by row: their product with a constant basis.
+Tensor skew(const Tensor& elements, std::int64_t n) {
+  const std::int64_t count = triangle_count(n);
+  std::vector<double> basis(static_cast<std::size_t>(n * n * count));
+  std::int64_t element = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t j = 0; j < i; ++j, ++element) {
+      basis[static_cast<std::size_t>((i * n + j) * count + element)] = 1;
+      basis[static_cast<std::size_t>((j * n + i) * count + element)] = -1;
+    }
+  }
+  const Tensor weight = from<double>(basis, {n * n, count});
+  return as_matrix(linear(elements, to(cast(weight, elements.dtype()), elements.device())), n);
+}
 
 /// X + I.
 Tensor identity(const Tensor& elements, std::int64_t n) {
   return as_matrix(elements, n) + eye(n, elements.options());
 }
 
+/// (L + D)(U + D), D = √exp(d − mean d): det 1.
+Tensor ldu(const Tensor& elements, std::int64_t n) {
+  const Tensor x = as_matrix(elements, n);
+  const Tensor d = diagonal(x);
+  const Tensor root = diag_embed(exp((d - mean(d, {-1}, true)) * 0.5));
+  return matmul(tril(x, -1) + root, triu(x, 1) + root);
+}
+
+/// (I − A)⁻¹(I + A), Cayley 1846: orthogonal, det 1.
+Tensor cayley(const Tensor& elements, std::int64_t n) {
+  const Tensor a = skew(elements, n);
+  const Tensor one = eye(n, elements.options());
+  return solve(one - a, one + a);
+}
+
 constexpr MruScheme schemes[] = {
     {"identity", full_count, identity},
+    {"ldu", full_count, ldu},
+    {"cayley", triangle_count, cayley},
 };
 
 }  // namespace

@@ -123,8 +123,8 @@ Deviation train_and_compare(const std::string& name, DType dtype) {
 }
 
 const std::vector<std::string> models = {
-
-    "mru_identity", "ffn"};
+    "mru_identity",      "mru_ldu",        "mru_cayley",     "attention_none",
+    "attention_learned", "attention_rope", "attention_xpos", "ffn"};
 
 }  // namespace
 

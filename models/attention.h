@@ -1,0 +1,51 @@
+#pragma once
+#include <scangrad/models/dropout.h>
+#include <scangrad/models/layer.h>
+#include <scangrad/models/linear.h>
+#include <scangrad/models/rotary.h>
+
+#include <optional>
+#include <string>
+
+namespace scangrad {
+
+/// The order of members is frozen.
+struct AttentionConfig {
+  std::int64_t width = 0;
+  std::int64_t heads = 1;
+  /// `none`, `learned` (added to the embedding by the model, nothing here), `rope` or `xpos`.
+  std::string positions = "none";
+  double out_std = 0.02;  ///< deviation of the output projection
+  double dropout = 0;     ///< of probabilities and of the output
+};
+
+/// Causal multi-head attention, softmax(q kᵀ/√d) v with d = width/heads, no bias. Vaswani et al.
+/// 2017; rotary positions as in `Rotary`.
+class Attention : public Layer {
+ public:
+  /// Throws ValueError for unknown positions and sizes that do not divide.
+  Attention(const AttentionConfig& config, Generator& generator);
+  Tensor forward(const Tensor& x) override;
+  /// {keys, values} of the tokens so far, (B, heads, t, d) each.
+  LayerState initial_state(std::int64_t batch) const override;
+  Tensor step(const Tensor& x, LayerState& state) override;
+
+ private:
+  struct Heads {
+    Tensor queries, keys, values;  // (B, heads, T, d) each
+  };
+  Heads heads_of(const Tensor& x, std::int64_t start);
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t past);
+
+  std::int64_t heads_;
+  Linear c_attn_;  // (3 width, width): queries, keys, values
+  Linear c_proj_;  // (width, width)
+  Dropout probability_dropout_;
+  Dropout output_dropout_;
+  std::optional<Rotary> rotary_;
+};
+
+/// The names that `AttentionConfig::positions` takes. Throws ValueError listing them.
+void check_positions(const std::string& positions);
+
+}  // namespace scangrad
