@@ -1,4 +1,4 @@
-#include <scangrad/ops/cpu/level.h>
+#include <scangrad/ops/cpu/small_matrix.h>
 
 #include <cblas.h>
 
@@ -35,7 +35,7 @@ void gemm(Layout a, Layout b, int m, int n, int k, const double* pa, const doubl
               0.0, out, n);
 }
 
-/// One small or oddly laid out product, accumulated in C.
+/// One product of a dtype or layout that BLAS does not take, accumulated in C.
 template <class T, class C>
 void plain_product(const T* a, const std::int64_t* sa, const T* b, const std::int64_t* sb, T* out,
                    std::int64_t m, std::int64_t n, std::int64_t k) {
@@ -75,6 +75,24 @@ void matmul_typed(const Tensor& out, const Tensor& a, const Tensor& b) {
   }
   const std::int64_t grain =
       std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(1, m * n * k));
+  if constexpr (has_blas) {
+    if (m * n * k <= small) {
+      parallel_for(batch, grain, [&](std::int64_t begin, std::int64_t end) {
+        T packed[small];  // k n ≤ m n k
+        for (std::int64_t i = begin; i < end; ++i) {
+          const T* right = pb + i * sb[0];
+          if (sb[1] != n || sb[2] != 1) {
+            for (std::int64_t l = 0; l < k; ++l) {
+              for (std::int64_t j = 0; j < n; ++j) packed[l * n + j] = right[l * sb[1] + j * sb[2]];
+            }
+            right = packed;
+          }
+          small_product<T>({po + i * m * n, pa + i * sa[0], sa[1], sa[2], right, nullptr, m, k, n});
+        }
+      });
+      return;
+    }
+  }
   parallel_for(batch, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       plain_product<T, compute_type<T>>(pa + i * sa[0], sa, pb + i * sb[0], sb, po + i * m * n, m,
