@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 namespace scangrad {
@@ -22,10 +23,18 @@ struct Header {
 };
 static_assert(sizeof(Header) == 32);
 
+void check_tokens(const std::vector<std::int32_t>& tokens, std::int64_t vocab_size) {
+  for (const std::int32_t token : tokens) {
+    check<ValueError>(token >= 0 && token < vocab_size,
+                      "tokens: token {} is outside the vocabulary of {}", token, vocab_size);
+  }
+}
+
 }  // namespace
 
-Tokens::Tokens(std::vector<std::int32_t> tokens) : size_(static_cast<std::int64_t>(tokens.size())) {
-  vocab_size_ = tokens.empty() ? 0 : *std::max_element(tokens.begin(), tokens.end()) + 1;
+Tokens::Tokens(std::vector<std::int32_t> tokens, std::int64_t vocab_size)
+    : size_(static_cast<std::int64_t>(tokens.size())), vocab_size_(vocab_size) {
+  check_tokens(tokens, vocab_size);
   auto owned = std::make_shared<const std::vector<std::int32_t>>(std::move(tokens));
   data_ = std::shared_ptr<const void>(owned, owned->data());
 }
@@ -71,13 +80,15 @@ Tokens Tokens::map(const std::filesystem::path& path) {
   return tokens;
 }
 
+bool is_token_file(const std::filesystem::path& path) {
+  char begin[8] = {};
+  std::ifstream(path, std::ios::binary).read(begin, sizeof begin);
+  return std::memcmp(begin, Header().magic, sizeof begin) == 0;
+}
+
 void write_token_file(const std::filesystem::path& path, const std::vector<std::int32_t>& tokens,
                       std::int64_t vocab_size) {
-  for (const std::int32_t token : tokens) {
-    check<ValueError>(token >= 0 && token < vocab_size,
-                      "write_token_file: token {} is outside the vocabulary of {}", token,
-                      vocab_size);
-  }
+  check_tokens(tokens, vocab_size);
   Header header;
   header.token_bytes = vocab_size <= 65536 ? 2 : 4;
   header.vocab_size = static_cast<std::uint64_t>(vocab_size);

@@ -10,7 +10,8 @@ namespace scangrad {
 /// what is read is loaded. Copies share the memory.
 class Tokens {
  public:
-  explicit Tokens(std::vector<std::int32_t> tokens);
+  /// Throws ValueError on a token outside the vocabulary.
+  Tokens(std::vector<std::int32_t> tokens, std::int64_t vocab_size);
   /// Maps a token file. Throws IoError where it cannot be opened, is no token file, is cut off, or
   /// holds a token outside the vocabulary that it states (read through once to see).
   static Tokens map(const std::filesystem::path& path);
@@ -30,6 +31,9 @@ class Tokens {
   std::int64_t vocab_size_ = 0;
   bool wide_ = true;  // 4 bytes a token, or 2
 };
+
+/// Whether the file begins as a token file does; false where it cannot be read.
+bool is_token_file(const std::filesystem::path& path);
 
 /// Writes a token file: `SGTOKENS`, then, little-endian, version (u32, 1), bytes per token (u32, 2
 /// or 4), vocabulary size (u64), count (u64), and the tokens. Throws ValueError on a token outside

@@ -20,7 +20,7 @@ namespace {
 Tokens count_to(std::int32_t n) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(n));
   std::iota(tokens.begin(), tokens.end(), 0);
-  return Tokens(tokens);
+  return Tokens(tokens, n);
 }
 
 std::vector<std::int64_t> values(const Tensor& tensor) { return tensor.to_vector<std::int64_t>(); }

@@ -1,0 +1,244 @@
+#include <scangrad/autograd/engine.h>
+#include <scangrad/core/backend.h>
+#include <scangrad/core/format.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/train/evaluate.h>
+#include <scangrad/train/files.h>
+#include <scangrad/train/param_groups.h>
+#include <scangrad/train/trainer.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace scangrad {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Device device_of(const RunConfig& config) {
+  check<ValueError>(config.device == "cpu" || config.device == "cuda",
+                    "config: device '{}' does not exist; use cpu or cuda", config.device);
+  return config.device == "cpu" ? Device::cpu() : Device::cuda();
+}
+
+/// The configuration with what the data decide, and independent of the working directory.
+RunConfig resolved(RunConfig config, const RunData& data) {
+  const std::int64_t vocab_size = data.train->vocab_size();
+  check<ValueError>(config.model.vocab_size == 0 || config.model.vocab_size == vocab_size,
+                    "config: model.vocab_size is {}, but the data have {} tokens; leave it out",
+                    config.model.vocab_size, vocab_size);
+  config.model.vocab_size = vocab_size;
+  for (const auto& dataset : data.validation) {
+    config.model.context = std::max(config.model.context, dataset->length());
+  }
+  if (!config.data.file.empty()) config.data.file = fs::absolute(config.data.file).string();
+  return config;
+}
+
+std::unique_ptr<LanguageModel> make_model(const RunConfig& config) {
+  Generator generator(stream_seed(config.seed, Stream::weights));
+  auto model = std::make_unique<LanguageModel>(config.model, generator);
+  model->to(device_of(config));
+  return model;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const LanguageModel& model) {
+  const OptimizerConfig& o = config.optimizer;
+  auto groups = language_model_groups(model.named_parameters(), {.context = config.data.length,
+                                                                 .weight_decay = o.weight_decay,
+                                                                 .clip = o.clip,
+                                                                 .w_in_rate = o.w_in_rate});
+  if (o.name == "sgd") {
+    return std::make_unique<Sgd>(std::move(groups), SgdOptions{.momentum = o.momentum});
+  }
+  return std::make_unique<AdamW>(std::move(groups), AdamWOptions{o.beta1, o.beta2, o.eps});
+}
+
+void write_tokenizer(const fs::path& folder, const CharTokenizer& tokenizer) {
+  const nlohmann::ordered_json json = {{"kind", "char"}, {"characters", tokenizer.vocabulary()}};
+  write_file(folder / "tokenizer.json", json.dump(2) + "\n");
+}
+
+std::optional<CharTokenizer> read_tokenizer(const fs::path& folder) {
+  const fs::path path = folder / "tokenizer.json";
+  if (!fs::exists(path)) return std::nullopt;
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  check<IoError>(json.is_object() && json.value("kind", "") == "char" &&
+                     json.contains("characters") && json["characters"].is_string(),
+                 "{}: not a tokenizer of characters", path.string());
+  return CharTokenizer(json["characters"].get<std::string>());
+}
+
+RunConfig read_config(const fs::path& folder) {
+  check<IoError>(fs::exists(folder / "config.json"), "{} holds no run: there is no config.json",
+                 folder.string());
+  return load_run_config(folder / "config.json");
+}
+
+/// What is missing or wrong in the configuration shows before any data is read.
+const RunConfig& validated(const RunConfig& config) {
+  validate(config);
+  return config;
+}
+
+}  // namespace
+
+Trainer::Trainer(const RunConfig& config, const fs::path& folder,
+                 const std::optional<CharTokenizer>& tokenizer)
+    : folder_(folder),
+      data_(open_run_data(validated(config), tokenizer)),
+      loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle) {
+  config_ = resolved(config, data_);
+  learning_rate(config_.schedule, 0, config_.steps);  // throws where it makes no sense
+  model_ = make_model(config_);
+  optimizer_ = make_optimizer(config_, *model_);
+  state_.generator = {stream_seed(config.seed, Stream::dropout), 0};
+}
+
+Trainer::Trainer(const RunConfig& config, const fs::path& folder)
+    : Trainer(config, folder, std::nullopt) {
+  check<ValueError>(!fs::exists(folder / "config.json"),
+                    "{} already holds a run; resume it or choose another folder", folder.string());
+  std::error_code error;
+  fs::create_directories(folder, error);
+  check<IoError>(!error, "{}: cannot be made: {}", folder.string(), error.message());
+  if (data_.tokenizer) write_tokenizer(folder, *data_.tokenizer);
+  write_file(folder / "config.json", to_json(config_) + "\n");  // last: the run now exists
+}
+
+std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
+                                         std::optional<std::int64_t> steps) {
+  RunConfig config = read_config(folder);
+  if (steps) config.steps = *steps;
+  std::unique_ptr<Trainer> trainer(new Trainer(config, folder, read_tokenizer(folder)));
+  if (steps) write_file(folder / "config.json", to_json(trainer->config_) + "\n");
+  if (const auto checkpoint = latest_checkpoint(folder)) {
+    trainer->state_ = load_checkpoint(*checkpoint, *trainer->model_, trainer->optimizer_.get());
+    trainer->loader_.set_state(trainer->state_.loader);
+  }
+  return trainer;
+}
+
+Tensor Trainer::train_step(double rate) {
+  const std::int64_t parts = config_.optimizer.accumulate;
+  Tensor total;
+  optimizer_->zero_grad();
+  for (std::int64_t i = 0; i < parts; ++i) {
+    const Tensor loss = language_model_loss(*model_, loader_.next()) / static_cast<double>(parts);
+    backward(loss);
+    total = total.defined() ? total + loss.detach() : loss.detach();
+  }
+  optimizer_->step(rate);
+  return total;
+}
+
+double Trainer::gradient_norm() const {
+  double total = 0;
+  for (const double norm : optimizer_->gradient_norms()) total += norm * norm;
+  return std::sqrt(total);
+}
+
+void Trainer::save() {
+  state_.generator = default_generator().state();
+  state_.loader = loader_.state();
+  save_checkpoint(folder_, state_, *model_, *optimizer_);
+}
+
+TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
+  const RunConfig& c = config_;
+  default_generator().set_state(state_.generator);
+  model_->train();
+  MetricsLog log(folder_ / "metrics.jsonl", state_.step);
+  TrainingResult result;
+  Clock::time_point start = Clock::now();
+  double logged_seconds = 0;
+  std::int64_t logged_step = state_.step;
+  while (state_.step < c.steps && !result.stopped) {
+    const double rate = learning_rate(c.schedule, state_.step, c.steps);
+    const Tensor loss = train_step(rate);
+    ++state_.step;
+
+    const bool ends = state_.step == c.steps;
+    const bool logs = ends || state_.step % c.log_every == 0;
+    const bool validates = ends || state_.step % c.validate_every == 0;
+    result.stopped = !ends && callbacks.should_stop && callbacks.should_stop();
+    const bool saves =
+        ends || result.stopped || (c.checkpoint_every > 0 && state_.step % c.checkpoint_every == 0);
+    if (!logs && !validates && !saves) continue;
+
+    result.train_loss = loss.item<double>();
+    const double norm = gradient_norm();
+    check<ValueError>(std::isfinite(result.train_loss) && std::isfinite(norm),
+                      "training: at step {} the loss is {} with gradient norm {}; a lower learning "
+                      "rate (schedule.rate, optimizer.w_in_rate) may help",
+                      state_.step, result.train_loss, norm);
+    result.seconds += seconds_since(start);
+    Metrics line = {{"step", static_cast<double>(state_.step)}};
+    if (logs) {
+      const double tokens = static_cast<double>((state_.step - logged_step) * c.batch *
+                                                c.optimizer.accumulate * c.data.length);
+      line.insert(line.end(), {{"train_loss", result.train_loss},
+                               {"lr", rate},
+                               {"gradient_norm", norm},
+                               {"tokens_per_second", tokens / (result.seconds - logged_seconds)}});
+      logged_seconds = result.seconds;
+      logged_step = state_.step;
+    }
+    if (validates) {
+      result.validation = evaluate();
+      line.insert(line.end(), result.validation.begin(), result.validation.end());
+      const double val_loss = metric(result.validation, "val_loss");
+      if (val_loss < state_.best_loss) {
+        state_.best_loss = val_loss;
+        state_.best_step = state_.step;
+      }
+    }
+    // The line before the checkpoint: a run killed between the two cuts it and writes it again.
+    if (logs || validates) log.write(line);
+    if (saves) save();
+    if (logs && callbacks.on_log) callbacks.on_log(line);
+    if (validates && callbacks.on_validation) callbacks.on_validation(line);
+    start = Clock::now();
+  }
+  result.steps = state_.step;
+  result.best_loss = state_.best_loss;
+  result.best_step = state_.best_step;
+  return result;
+}
+
+Metrics Trainer::evaluate() { return evaluate_run(*model_, data_, config_); }
+
+Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config) {
+  Metrics metrics;
+  for (const auto& dataset : data.validation) {
+    const Evaluation e = scangrad::evaluate(model, *dataset, config.validation_batch);
+    if (metrics.empty()) metrics.emplace_back("val_loss", e.loss);
+    if (config.data.kind != "words") continue;
+    metrics.emplace_back(fmt::format("accuracy_{}", dataset->length()), e.accuracy);
+    metrics.emplace_back(fmt::format("last_accuracy_{}", dataset->length()), e.last_accuracy);
+  }
+  return metrics;
+}
+
+OpenRun open_run(const fs::path& folder) {
+  OpenRun run;
+  run.config = read_config(folder);
+  run.tokenizer = read_tokenizer(folder);
+  const auto checkpoint = latest_checkpoint(folder);
+  check<IoError>(checkpoint.has_value(), "{} has no checkpoint yet: its training was cut off early",
+                 folder.string());
+  run.model = make_model(run.config);
+  run.step = load_checkpoint(*checkpoint, *run.model).step;
+  run.model->eval();
+  return run;
+}
+
+}  // namespace scangrad

@@ -1,0 +1,93 @@
+#pragma once
+#include <scangrad/models/language_model.h>
+#include <scangrad/train/checkpoint.h>
+#include <scangrad/train/config.h>
+#include <scangrad/train/metrics.h>
+#include <scangrad/train/optimizer.h>
+#include <scangrad/train/run_data.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace scangrad {
+
+/// What training tells and asks; each may be left out. The order of members is frozen.
+struct TrainingCallbacks {
+  /// Every `log_every` steps and at the end: step, train_loss, lr, gradient_norm,
+  /// tokens_per_second; and, at a validation, what `Trainer::evaluate` gives.
+  std::function<void(const Metrics&)> on_log = {};
+  /// After each validation.
+  std::function<void(const Metrics&)> on_validation = {};
+  /// Asked after each step (and so also from a flag that a signal handler sets): true saves a
+  /// checkpoint, from which the run goes on exactly, and ends `run`.
+  std::function<bool()> should_stop = {};
+};
+
+struct TrainingResult {
+  std::int64_t steps = 0;  ///< done so far, those before a resumption too
+  bool stopped = false;    ///< by `should_stop`, before the end
+  double train_loss = 0;   ///< of the last step
+  double best_loss = 0;    ///< lowest validation loss; infinite without any
+  std::int64_t best_step = 0;
+  Metrics validation = {};  ///< the last one's; empty without any
+  double seconds = 0;       ///< that this call trained, without validation and saving
+};
+
+/// A run: model, optimizer, data and their folder, which holds config.json (all that decides the
+/// run, resolved), tokenizer.json (for text), metrics.jsonl and checkpoints/. Killed at any moment
+/// and resumed, it ends with the same weights and, but for times, the same metrics.
+class Trainer {
+ public:
+  /// A new run in `folder`, which is made if need be. Throws ValueError where it holds a run
+  /// already, and what `validate`, the model and `open_run_data` throw.
+  Trainer(const RunConfig& config, const std::filesystem::path& folder);
+  /// The run in `folder` as its latest checkpoint left it; from the start if it has none. `steps`,
+  /// where given, replaces how long the run is.
+  static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder,
+                                         std::optional<std::int64_t> steps = std::nullopt);
+
+  /// Trains to the end of the run, and saves it there. Throws ValueError where the loss or a
+  /// gradient is no longer finite; the last checkpoint is then as it was.
+  TrainingResult run(const TrainingCallbacks& callbacks = {});
+  /// The model on the validation data. Text: val_loss. Words: val_loss at the trained length and,
+  /// for each length L, accuracy_L and last_accuracy_L.
+  Metrics evaluate();
+
+  LanguageModel& model() { return *model_; }
+  const RunConfig& config() const { return config_; }
+  const RunData& data() const { return data_; }
+  std::int64_t steps_done() const { return state_.step; }
+
+ private:
+  Trainer(const RunConfig& config, const std::filesystem::path& folder,
+          const std::optional<CharTokenizer>& tokenizer);
+  Tensor train_step(double rate);
+  double gradient_norm() const;
+  void save();
+
+  std::filesystem::path folder_;
+  RunConfig config_;
+  RunData data_;
+  std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Loader loader_;
+  TrainingState state_;
+};
+
+/// A run's model, ready for use.
+struct OpenRun {
+  RunConfig config = {};
+  std::unique_ptr<LanguageModel> model = {};  ///< in evaluation mode
+  std::optional<CharTokenizer> tokenizer = {};
+  std::int64_t step = 0;  ///< how long it was trained
+};
+
+/// Loads the latest checkpoint of the run in `folder`. Throws IoError where there is no run or
+/// checkpoint, or it is damaged.
+OpenRun open_run(const std::filesystem::path& folder);
+/// `evaluate` of a model on a run's data, under the metrics' names.
+Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config);
+
+}  // namespace scangrad
