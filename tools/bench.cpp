@@ -1,14 +1,13 @@
-#include "bench.h"
+#include <scangrad/tools/bench.h>
 
 #include <scangrad/core/backend.h>
 #include <scangrad/core/error.h>
+#include <scangrad/tools/commands.h>
+#include <scangrad/tools/stopwatch.h>
 
 #include <fmt/format.h>
 
 #include <cstdio>
-
-#include "commands.h"
-#include "stopwatch.h"
 
 namespace scangrad::tools {
 

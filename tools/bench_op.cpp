@@ -5,15 +5,14 @@
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
+#include <scangrad/tools/bench.h>
+#include <scangrad/tools/stopwatch.h>
 
 #include <cblas.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <functional>
-
-#include "bench.h"
-#include "stopwatch.h"
 
 namespace scangrad::tools {
 namespace {

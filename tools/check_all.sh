@@ -9,5 +9,5 @@ tools/packages.sh build test check
 for preset in tsan clang; do
   cmake --preset $preset
   cmake --build --preset $preset --parallel "$jobs"
-  ctest --preset $preset
+  ctest --preset $preset --parallel "$jobs"
 done

@@ -3,13 +3,12 @@
 #include <scangrad/core/error.h>
 #include <scangrad/core/parallel.h>
 #include <scangrad/ops/kernels.h>
+#include <scangrad/tools/commands.h>
 
 #include <fmt/format.h>
 
 #include <string>
 #include <vector>
-
-#include "commands.h"
 
 namespace scangrad::tools {
 namespace {

@@ -1,12 +1,11 @@
 // The program: `scangrad SUBCOMMAND …`. Exit status 0, 2 for wrong usage, 1 for any other failure.
 #include <scangrad/core/error.h>
+#include <scangrad/tools/commands.h>
 
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <exception>
-
-#include "commands.h"
 
 int main(int argc, char** argv) {
   CLI::App program("Train, compare and sample sequence models built on the associative scan.");

@@ -1,4 +1,4 @@
-#include "presets.h"
+#include <scangrad/tools/presets.h>
 
 #include <scangrad/core/error.h>
 
@@ -33,8 +33,8 @@ fs::path find_preset(const std::string& name) {
     names.push_back(entry.path().stem());
   }
   std::sort(names.begin(), names.end());
-  throw ValueError(fmt::format("there is no preset '{}'; there are {}", name,
-                               fmt::join(names, ", ")));
+  throw ValueError(
+      fmt::format("there is no preset '{}'; there are {}", name, fmt::join(names, ", ")));
 }
 
 Json read_json(const fs::path& path) {

@@ -11,5 +11,5 @@ tools/packages.sh build test
 for preset in asan release; do
   cmake --preset $preset
   cmake --build --preset $preset --parallel "$jobs"
-  ctest --preset $preset
+  ctest --preset $preset --parallel "$jobs"
 done

@@ -2,12 +2,11 @@
 // drawn as often as the model says, and a seed must give the same text again.
 #include <scangrad/core/error.h>
 #include <scangrad/models/sampling.h>
+#include <scangrad/tests/support/catch.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
-
-#include "../support/catch.h"
 
 namespace sg = scangrad;
 

@@ -1,8 +1,7 @@
 // Every algorithm computes the same scan: one that did so only for powers of two, or only where the
 // operation commutes, would pass on toy inputs and fail in a model.
-#include "scan_support.h"
-
 #include <scangrad/core/parallel.h>
+#include <scangrad/tests/ops/scan_support.h>
 #include <scangrad/tests/support/catch.h>
 
 using namespace scangrad;
