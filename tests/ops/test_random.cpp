@@ -14,15 +14,6 @@
 namespace sg = scangrad;
 using Values = std::vector<double>;
 
-TEST_CASE("philox gives the published words, so that every backend can be checked against them") {
-  // Known answers of Random123 1.14 for philox4x32-10 with counter 0, key 0 and all bits set.
-  const sg::PhiloxBlock zero = sg::philox(0, 0);
-  CHECK(zero.words[0] == 0x6627e8d5u);
-  CHECK(zero.words[1] == 0xe169c58du);
-  CHECK(zero.words[2] == 0xbc57ac4cu);
-  CHECK(zero.words[3] == 0x9b00dbd8u);
-}
-
 TEST_CASE("element i takes lane i mod 4 of block offset + i/4: the rule that CUDA follows too") {
   sg::Generator generator(42);
   generator.set_state({42, 7});
