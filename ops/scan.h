@@ -1,5 +1,6 @@
 #pragma once
 #include <scangrad/core/tensor.h>
+#include <scangrad/ops/reduce.h>
 
 #include <cstdint>
 #include <functional>
@@ -66,5 +67,50 @@ ScanResult matmul_scan(const Tensor& m, const ScanOptions& options = {});
 /// H_t = H_{t-1} A_t + B_t; H_0 = 0 unless given. a (…, T, …, n, n), b (…, T, …, p, n): states are
 /// p×n matrices; the dimensions before the last two broadcast.
 ScanResult affine_scan(const Tensor& a, const Tensor& b, const ScanOptions& options = {});
+
+// Scalar scans along `dim`, each in a short form and in one that takes every option. Integers and
+// bools are summed and multiplied as i64.
+
+/// x_1 + … + x_t.
+Tensor cumsum(const Tensor& x, std::int64_t dim);
+ScanResult cumsum(const Tensor& x, const ScanOptions& options);
+/// x_1 x_2 … x_t. The gradient divides by nothing and is exact where x has zeros.
+Tensor cumprod(const Tensor& x, std::int64_t dim);
+ScanResult cumprod(const Tensor& x, const ScanOptions& options);
+/// log(e^{x_1} + … + e^{x_t}) without overflow; −∞ counts for nothing and has the gradient 0.
+Tensor logcumsumexp(const Tensor& x, std::int64_t dim);
+ScanResult logcumsumexp(const Tensor& x, const ScanOptions& options);
+/// The largest so far, and where it stands (i64); of equal ones the last, which gets the gradient.
+/// NaN is larger than everything. With `initial`, ties go to x.
+ValuesIndices cummax(const Tensor& x, std::int64_t dim);
+ScanResult cummax(const Tensor& x, const ScanOptions& options);
+/// The smallest so far, likewise; NaN is smaller than everything.
+ValuesIndices cummin(const Tensor& x, std::int64_t dim);
+ScanResult cummin(const Tensor& x, const ScanOptions& options);
+
+/// combine(l, r): l ∘ r of two tuples of tensors, first l, then r, elementwise along the scanned
+/// dimension, of whatever size that is. Must be associative.
+using ScanCombine = std::function<Tensors(const Tensors& left, const Tensors& right)>;
+
+/// What `associative_scan` understands: as ScanOptions. The order of members is frozen.
+struct AssociativeScanOptions {
+  std::int64_t dim = 0;
+  bool reverse = false;
+  bool exclusive = false;  ///< needs `initial`: the identity of a given `combine` is not known
+  Tensors initial = {};    ///< one per element, without `dim`; none where left out
+};
+
+/// One tensor per element of the tuple each; `last` is undefined where T = 0 and there is no
+/// initial.
+struct AssociativeScanResult {
+  Tensors states;
+  Tensors last;
+};
+
+/// The scan of any associative operation over tuples of tensors that agree in size along `dim`, as
+/// jax.lax.associative_scan: recursion on every other pair, depth 2 log T, work 2T, in recorded
+/// operations, so that gradients of any order follow from those of `combine`.
+AssociativeScanResult associative_scan(const ScanCombine& combine, const Tensors& elements,
+                                       const AssociativeScanOptions& options = {});
 
 }  // namespace scangrad

@@ -1,8 +1,11 @@
 #include <scangrad/ops/cpu/scan_layout.h>
 #include <scangrad/ops/scan.h>
+#include <scangrad/ops/scan_functors.h>
 
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 namespace {
+
+using namespace scan_functors;
 
 /// A tree algorithm on a packed copy of each sequence, the initial state put into its first
 /// element.
@@ -97,11 +100,11 @@ void run(const ScanTensors<Monoid, T>& scan) {
   }
 }
 
-// A kernel each: ScanKernel.
-#define SCANGRAD_SCAN_KERNEL(kernel, with_monoid)                                         \
+// A ScanKernel each; the last argument calls back with the monoid.
+#define SCANGRAD_SCAN_KERNEL(kernel, ...)                                                 \
   void kernel(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b, \
               const Tensor& initial, ScanPlan plan) {                                     \
-    with_monoid(states, a, [&](auto type, auto monoid) {                                  \
+    __VA_ARGS__(states, a, [&](auto type, auto monoid) {                                  \
       using T = typename decltype(type)::type;                                            \
       run(ScanTensors<decltype(monoid), T>(monoid, states, last, a, b, initial, plan));   \
     });                                                                                   \
@@ -109,11 +112,21 @@ void run(const ScanTensors<Monoid, T>& scan) {
 SCANGRAD_SCAN_KERNEL(linear_scan, with_linear)
 SCANGRAD_SCAN_KERNEL(matmul_scan, with_product)
 SCANGRAD_SCAN_KERNEL(affine_scan, with_affine)
+SCANGRAD_SCAN_KERNEL(cumsum, with_lanes<Sum, NumberTypes>)
+SCANGRAD_SCAN_KERNEL(cumprod, with_lanes<Product, NumberTypes>)
+SCANGRAD_SCAN_KERNEL(cummax, with_lanes<Largest, NumberTypes>)
+SCANGRAD_SCAN_KERNEL(cummin, with_lanes<Smallest, NumberTypes>)
+SCANGRAD_SCAN_KERNEL(logcumsumexp, with_lanes<LogSumExp, FloatTypes>)
 #undef SCANGRAD_SCAN_KERNEL
 
 }  // namespace
 
 void fill_scan(Kernels& table) {
+  table.cumsum = cumsum;
+  table.cumprod = cumprod;
+  table.cummax = cummax;
+  table.cummin = cummin;
+  table.logcumsumexp = logcumsumexp;
   table.linear_scan = linear_scan;
   table.matmul_scan = matmul_scan;
   table.affine_scan = affine_scan;

@@ -94,6 +94,13 @@ struct ScanTensors : SequenceLayout<Monoid> {
   }
 };
 
+/// Calls f(TypeTag<T>, monoid) with the scalar monoid F of T's compute type.
+template <class F, class Types, class Call>
+void with_lanes(const Tensor& states, const Tensor&, Call&& f) {
+  dispatch(Types{}, states.dtype(),
+           [&](auto type) { f(type, Lanes<compute_type<typename decltype(type)::type>, F>{0}); });
+}
+
 /// Calls f(TypeTag<T>, monoid) with the linear monoid of T's compute type.
 template <class F>
 void with_linear(const Tensor& states, const Tensor&, F&& f) {

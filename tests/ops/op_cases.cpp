@@ -22,6 +22,7 @@ std::vector<OpCase> all_cases() {
            join_cases,
            linalg_cases,
            attention_cases,
+           scan_cases,
        }) {
     for (OpCase& row : family()) all.push_back(std::move(row));
   }

@@ -1,0 +1,83 @@
+#pragma once
+#include <scangrad/core/bfloat16.h>
+
+#include <cmath>
+#include <limits>
+
+// The scalar monoids of the scans, shared by every backend: an identity and an associative
+// `combine(l, r)`, first l, then r. T is the compute type: float for bf16 tensors.
+namespace scangrad::scan_functors {
+
+/// What loses against everything: −∞, or the smallest integer.
+template <class T>
+SCANGRAD_FN constexpr T lowest() {
+  using Limits = std::numeric_limits<T>;
+  return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+}
+template <class T>
+SCANGRAD_FN constexpr T highest() {
+  using Limits = std::numeric_limits<T>;
+  return Limits::has_infinity ? Limits::infinity() : Limits::max();
+}
+
+struct Sum {
+  template <class T>
+  SCANGRAD_FN static T identity() {
+    return T(0);
+  }
+  template <class T>
+  SCANGRAD_FN static T combine(T l, T r) {
+    return l + r;
+  }
+};
+
+struct Product {
+  template <class T>
+  SCANGRAD_FN static T identity() {
+    return T(1);
+  }
+  template <class T>
+  SCANGRAD_FN static T combine(T l, T r) {
+    return l * r;
+  }
+};
+
+/// The larger one; NaN wins and stays.
+struct Largest {
+  template <class T>
+  SCANGRAD_FN static T identity() {
+    return lowest<T>();
+  }
+  template <class T>
+  SCANGRAD_FN static T combine(T l, T r) {
+    return l != l || l > r ? l : r;
+  }
+};
+
+/// The smaller one; NaN wins and stays.
+struct Smallest {
+  template <class T>
+  SCANGRAD_FN static T identity() {
+    return highest<T>();
+  }
+  template <class T>
+  SCANGRAD_FN static T combine(T l, T r) {
+    return l != l || l < r ? l : r;
+  }
+};
+
+/// log(eˡ + eʳ) about the larger one, so that nothing overflows; −∞ is nothing.
+struct LogSumExp {
+  template <class T>
+  SCANGRAD_FN static T identity() {
+    return lowest<T>();
+  }
+  template <class T>
+  SCANGRAD_FN static T combine(T l, T r) {
+    const T most = l != l || l > r ? l : r, difference = l > r ? r - l : l - r;
+    const bool infinite = most == lowest<T>() || most == highest<T>();
+    return infinite ? most : most + std::log1p(std::exp(difference));
+  }
+};
+
+}  // namespace scangrad::scan_functors

@@ -1,0 +1,304 @@
+// Rows for the scans. The reference is the definition, step by step.
+#include <scangrad/ops/scan.h>
+#include <scangrad/tests/ops/op_case.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace sg = scangrad;
+using reference::Array;
+using reference::Arrays;
+
+namespace {
+
+/// A scan along dimension 1, by definition: the states, and the last of each sequence. Elements are
+/// in[0] and, if the scan has two operands, in[1], which then has the states' shape; the trailing
+/// `own` dimensions are a step's block. `initial` is the last operand where `has_initial`.
+struct Definition {
+  static constexpr int dim = 1;
+  int own = 0, operands = 1;
+  bool reverse = false, exclusive = false, has_initial = false;
+  std::function<std::vector<double>(const sg::Shape& block)> identity;
+  std::function<std::vector<double>(const std::vector<double>& state, const double* a,
+                                    const double* b, const sg::Shape& block)>
+      step;
+
+  Arrays operator()(const Arrays& in) const {
+    const Array& shaped = in[static_cast<std::size_t>(operands - 1)];  // has the states' shape
+    const int rank = shaped.shape.rank(), leading = rank - own;
+    const sg::Shape block = shaped.shape.slice(leading, rank);
+    sg::Shape last_shape = shaped.shape;
+    last_shape.erase(dim);
+    const std::int64_t steps = shaped.shape[dim], size = block.numel();
+    const std::int64_t inner = shaped.shape.slice(dim + 1, leading).numel();
+    const std::int64_t outer = shaped.shape.slice(0, dim).numel();
+    const std::int64_t size_a =
+        in[0].shape.slice(in[0].shape.rank() - own, in[0].shape.rank()).numel();
+    Array states(shaped.shape), last(last_shape);
+    for (std::int64_t o = 0; o < outer; ++o) {
+      for (std::int64_t i = 0; i < inner; ++i) {
+        const std::int64_t sequence = o * inner + i;
+        std::vector<double> state = identity(block);
+        for (std::int64_t j = 0; has_initial && j < size; ++j) {
+          state[static_cast<std::size_t>(j)] = in.back()[sequence * size + j];
+        }
+        for (std::int64_t k = 0; k < steps; ++k) {
+          const std::int64_t at = (o * steps + (reverse ? steps - 1 - k : k)) * inner + i;
+          const auto put = [&] {
+            for (std::int64_t j = 0; j < size; ++j) {
+              states[at * size + j] = state[static_cast<std::size_t>(j)];
+            }
+          };
+          if (exclusive) put();
+          state = step(state, in[0].values.data() + at * size_a,
+                       operands > 1 ? in[1].values.data() + at * size : nullptr, block);
+          if (!exclusive) put();
+        }
+        for (std::int64_t j = 0; j < size; ++j) {
+          last[sequence * size + j] = state[static_cast<std::size_t>(j)];
+        }
+      }
+    }
+    return {states, last};
+  }
+};
+
+/// state · a (+ b), matrices; scalars are 1 × 1.
+std::vector<double> act(const std::vector<double>& state, const double* a, const double* b,
+                        const sg::Shape& block) {
+  const std::int64_t p = block.empty() ? 1 : block[0], n = block.empty() ? 1 : block[1];
+  std::vector<double> next(static_cast<std::size_t>(p * n));
+  for (std::int64_t i = 0; i < p; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      double total = b ? b[i * n + j] : 0;
+      for (std::int64_t k = 0; k < n; ++k) {
+        total += state[static_cast<std::size_t>(i * n + k)] * a[k * n + j];
+      }
+      next[static_cast<std::size_t>(i * n + j)] = total;
+    }
+  }
+  return next;
+}
+std::vector<double> zero(const sg::Shape& block) {
+  return std::vector<double>(static_cast<std::size_t>(block.numel()), 0.0);
+}
+std::vector<double> unit(const sg::Shape& block) {
+  std::vector<double> state = zero(block);
+  const std::int64_t n = block.empty() ? 1 : block[0];
+  for (std::int64_t i = 0; i < n; ++i) state[static_cast<std::size_t>(i * (n + 1))] = 1;
+  return state;
+}
+
+/// A scan of one operand by a function of two numbers.
+Definition scalar_scan(double identity, double (*combine)(double, double)) {
+  Definition d;
+  d.identity = [identity](const sg::Shape&) { return std::vector<double>{identity}; };
+  d.step = [combine](const std::vector<double>& state, const double* a, const double*,
+                     const sg::Shape&) { return std::vector<double>{combine(state[0], *a)}; };
+  return d;
+}
+
+/// Which options a row passes.
+enum class Options { plain, reverse, exclusive, both };
+const std::pair<Options, const char*> all_options[] = {{Options::plain, ""},
+                                                       {Options::reverse, ".reverse"},
+                                                       {Options::exclusive, ".exclusive"},
+                                                       {Options::both, ".reverse_exclusive"}};
+bool reverses(Options o) { return o == Options::reverse || o == Options::both; }
+bool excludes(Options o) { return o == Options::exclusive || o == Options::both; }
+
+/// (…, T, …) shapes, scanned along dimension 1: empty in every way, single, and large.
+const std::vector<sg::Shape> scalar_shapes = {{1, 1},    {0, 3},    {2, 0}, {2, 3, 0},   {2, 5},
+                                              {1, 2, 3}, {2, 3, 2}, {3, 7}, {50, 13, 32}};
+
+sg::Shape without_time(sg::Shape shape) {
+  shape.erase(1);
+  return shape;
+}
+
+/// What a row scans: the operands with no `initial`, all calls.
+struct Scan {
+  std::string name;
+  std::function<sg::ScanResult(const sg::Tensors& in, const sg::ScanOptions&)> run;
+  Definition definition;
+  std::vector<Operands> calls;
+  std::vector<std::string> covers = {};
+  Tolerance tolerance = {};
+};
+
+/// A row for each way to set reverse, exclusive and initial.
+void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
+  for (const char* direction : {"", ".reverse"}) {
+    for (const char* kind : {"", ".exclusive"}) {
+      for (const char* start : {"", ".initial"}) {
+        Definition reference = scan.definition;
+        reference.reverse = *direction;
+        reference.exclusive = *kind;
+        reference.has_initial = *start;
+        std::vector<Operands> calls = scan.calls;
+        for (Operands& operands : calls) {
+          if (!reference.has_initial) continue;
+          Operand initial = operands.back();
+          initial.shape = without_time(initial.shape);
+          operands.push_back(initial);
+        }
+        const auto op = [run = scan.run, reference](const sg::Tensors& in) {
+          sg::ScanOptions options{
+              .dim = 1, .reverse = reference.reverse, .exclusive = reference.exclusive};
+          if (reference.has_initial) options.initial = in.back();
+          const auto [states, last] = run(in, options);
+          return sg::Tensors{states, last};
+        };
+        rows.push_back({.name = scan.name + direction + kind + start,
+                        .op = op,
+                        .reference = reference,
+                        .inputs = calls,
+                        .covers = scan.covers,
+                        .tolerance = scan.tolerance});
+      }
+    }
+  }
+}
+
+/// The definition of a scan by a function of two numbers.
+Definition of_numbers(double identity, double (*combine)(double, double)) {
+  Definition d;
+  d.identity = [identity](const sg::Shape&) { return std::vector<double>{identity}; };
+  d.step = [combine](const std::vector<double>& state, const double* a, const double*,
+                     const sg::Shape&) { return std::vector<double>{combine(state[0], *a)}; };
+  return d;
+}
+
+/// The definition of h ← h a (+ b).
+Definition of_actions(int own, int operands, std::vector<double> (*identity)(const sg::Shape&)) {
+  Definition d;
+  d.own = own;
+  d.operands = operands;
+  d.identity = identity;
+  d.step = act;
+  return d;
+}
+
+std::vector<Operands> scalar_calls(const Operand& a, int operands = 1) {
+  std::vector<Operands> calls;
+  for (const sg::Shape& shape : scalar_shapes) {
+    calls.emplace_back(static_cast<std::size_t>(operands), a);
+    for (Operand& operand : calls.back()) operand.shape = shape;
+  }
+  return calls;
+}
+
+/// A (…, n, n) and, where `rows` > 0, B (…, rows, n).
+std::vector<Operands> matrix_calls(std::int64_t rows) {
+  const std::vector<std::pair<sg::Shape, std::int64_t>> sizes = {
+      {{1, 1}, 1}, {{0, 3}, 2}, {{2, 0}, 2},    {{2, 2}, 0},     {{2, 4}, 1},
+      {{1, 3}, 2}, {{2, 2}, 3}, {{1, 2, 2}, 2}, {{13, 13, 2}, 8}};
+  std::vector<Operands> calls;
+  for (const auto& [leading, n] : sizes) {
+    const auto with_block = [leading = leading](std::int64_t p, std::int64_t q) {
+      sg::Shape shape = leading;
+      shape.push_back(p);
+      shape.push_back(q);
+      return shape;
+    };
+    const double size = n > 3 ? 0.5 : 1;  // products of 13 matrices stay of order 1
+    calls.push_back({values(with_block(n, n), -size, size)});
+    if (rows > 0) calls.back().push_back(values(with_block(rows, n), -1, 1));
+  }
+  return calls;
+}
+
+double log_sum_exp(double a, double b) {
+  const double most = std::max(a, b);
+  return std::isinf(most) ? most : most + std::log(std::exp(a - most) + std::exp(b - most));
+}
+
+template <sg::ScanResult (*scan)(const sg::Tensor&, const sg::ScanOptions&)>
+sg::ScanResult of_one(const sg::Tensors& in, const sg::ScanOptions& options) {
+  return scan(in[0], options);
+}
+template <sg::ScanResult (*scan)(const sg::Tensor&, const sg::Tensor&, const sg::ScanOptions&)>
+sg::ScanResult of_two(const sg::Tensors& in, const sg::ScanOptions& options) {
+  return scan(in[0], in[1], options);
+}
+
+/// cummax or cummin in the short form, which says where values came from.
+OpCase with_indices(const std::string& name,
+                    sg::ValuesIndices (*scan)(const sg::Tensor&, std::int64_t), double sign) {
+  return {.name = name + ".indices",
+          .op =
+              [scan](const sg::Tensors& in) {
+                const auto [found, indices] = scan(in[0], 1);
+                return sg::Tensors{found, indices};
+              },
+          .reference =
+              [sign](const Arrays& in) {
+                Array found = in[0], at(in[0].shape);
+                reference::for_each_index(at.shape, [&](const sg::Shape& index) {
+                  for (std::int64_t t = 0; t <= index[1]; ++t) {
+                    sg::Shape from = index;
+                    from[1] = t;
+                    if (t > 0 && sign * in[0].at(from) < sign * found.at(index)) continue;
+                    found.at(index) = in[0].at(from);
+                    at.at(index) = static_cast<double>(t);
+                  }
+                });
+                return Arrays{found, at};
+              },
+          .inputs = scalar_calls(distinct({}))};
+}
+
+}  // namespace
+
+std::vector<OpCase> scan_cases() {
+  // T terms, which may cancel, in the accumulator's precision.
+  const Tolerance sums{[](const sg::Tensors& in) { return double(in[0].shape()[1]); }, 4};
+  const double infinity = std::numeric_limits<double>::infinity();
+  std::vector<OpCase> rows;
+  add_rows(rows, {"cumsum",
+                  of_one<sg::cumsum>,
+                  of_numbers(0, [](double a, double b) { return a + b; }),
+                  scalar_calls(values({})),
+                  {},
+                  sums});
+  add_rows(rows, {"cumprod",
+                  of_one<sg::cumprod>,
+                  of_numbers(1, [](double a, double b) { return a * b; }),
+                  scalar_calls(values({}, -1.5, 1.5)),
+                  {},
+                  sums});
+  add_rows(rows, {"cummax", of_one<sg::cummax>,
+                  of_numbers(-infinity, [](double a, double b) { return std::max(a, b); }),
+                  scalar_calls(distinct({}))});
+  add_rows(rows, {"cummin", of_one<sg::cummin>,
+                  of_numbers(infinity, [](double a, double b) { return std::min(a, b); }),
+                  scalar_calls(distinct({}))});
+  rows.push_back(with_indices("cummax", sg::cummax, 1));
+  rows.push_back(with_indices("cummin", sg::cummin, -1));
+  add_rows(rows, {"logcumsumexp",
+                  of_one<sg::logcumsumexp>,
+                  of_numbers(-infinity, log_sum_exp),
+                  scalar_calls(values({})),
+                  {},
+                  sums});
+  add_rows(rows, {"linear_scan",
+                  of_two<sg::linear_scan>,
+                  of_actions(0, 2, zero),
+                  scalar_calls(values({}, -1, 1), 2),
+                  {"linear_scan_backward"},
+                  sums});
+  add_rows(rows, {"matmul_scan",
+                  of_one<sg::matmul_scan>,
+                  of_actions(2, 1, unit),
+                  matrix_calls(0),
+                  {"matmul_scan_backward"},
+                  sums});
+  add_rows(rows, {"affine_scan",
+                  of_two<sg::affine_scan>,
+                  of_actions(2, 2, zero),
+                  matrix_calls(2),
+                  {"affine_scan_backward"},
+                  sums});
+  return rows;
+}
