@@ -90,24 +90,6 @@ std::vector<double> unit(const sg::Shape& block) {
   return state;
 }
 
-/// A scan of one operand by a function of two numbers.
-Definition scalar_scan(double identity, double (*combine)(double, double)) {
-  Definition d;
-  d.identity = [identity](const sg::Shape&) { return std::vector<double>{identity}; };
-  d.step = [combine](const std::vector<double>& state, const double* a, const double*,
-                     const sg::Shape&) { return std::vector<double>{combine(state[0], *a)}; };
-  return d;
-}
-
-/// Which options a row passes.
-enum class Options { plain, reverse, exclusive, both };
-const std::pair<Options, const char*> all_options[] = {{Options::plain, ""},
-                                                       {Options::reverse, ".reverse"},
-                                                       {Options::exclusive, ".exclusive"},
-                                                       {Options::both, ".reverse_exclusive"}};
-bool reverses(Options o) { return o == Options::reverse || o == Options::both; }
-bool excludes(Options o) { return o == Options::exclusive || o == Options::both; }
-
 /// (…, T, …) shapes, scanned along dimension 1: empty in every way, single, and large.
 const std::vector<sg::Shape> scalar_shapes = {{1, 1},    {0, 3},    {2, 0}, {2, 3, 0},   {2, 5},
                                               {1, 2, 3}, {2, 3, 2}, {3, 7}, {50, 13, 32}};
