@@ -125,6 +125,10 @@ void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
           initial.shape = without_time(initial.shape);
           operands.push_back(initial);
         }
+        // An infinite identity in the output has no finite differences; the row with an initial
+        // state has.
+        const bool differentiable = !reference.exclusive || reference.has_initial ||
+                                    !std::isinf(reference.identity({1, 1})[0]);
         const auto op = [run = scan.run, reference](const sg::Tensors& in) {
           sg::ScanOptions options{
               .dim = 1, .reverse = reference.reverse, .exclusive = reference.exclusive};
@@ -137,7 +141,9 @@ void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
                         .reference = reference,
                         .inputs = calls,
                         .covers = scan.covers,
-                        .tolerance = scan.tolerance});
+                        .tolerance = scan.tolerance,
+                        .differentiable = differentiable,
+                        .twice_differentiable = differentiable});
       }
     }
   }
