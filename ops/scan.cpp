@@ -1,4 +1,5 @@
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/join.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/scan_frontend.h>
 #include <scangrad/ops/shape.h>
@@ -68,6 +69,13 @@ ScanResult ScanLayout::result(const ScanResult& canonical) const {
   return {reshape(canonical.states, shape_), reshape(canonical.last, state_shape_)};
 }
 
+Tensor shifted(const Tensor& states, const Tensor& edge, bool to_end) {
+  const Tensor single = unsqueeze(edge, 1);
+  const std::int64_t count = states.shape()[1];
+  return to_end ? cat({single, slice(states, 1, 0, count - 1)}, 1)
+                : cat({slice(states, 1, 1), single}, 1);
+}
+
 // ---- linear, matmul and affine scans: one family
 
 namespace {
@@ -108,7 +116,6 @@ ScanResult scan_action(const ActionScan& action, const Tensor& a, const Tensor& 
 Tensors action_gradients(const ActionScan& action, const Backward& context, ScanPlan plan) {
   const Tensor &g = context.grads[0], &g_last = context.grads[1];
   const Tensor &a = context.saved[0], &initial = context.saved[1], &states = context.saved[2];
-  const Tensor& b = context.saved[3];
   const Tensor at = action.matrices ? transpose(a, -1, -2) : a;
   const auto times_at = [&](const Tensor& q) { return action.matrices ? matmul(q, at) : q * at; };
 
@@ -120,9 +127,9 @@ Tensors action_gradients(const ActionScan& action, const Backward& context, Scan
   const Tensor q = plan.exclusive ? carried : g + carried;
   Tensor da;
   if (context.needs[0]) {
-    const ScanPlan before{plan.reverse, true, plan.algorithm};
-    const Tensor previous =
-        plan.exclusive ? states : scan_action(action, a, b, initial, before).states;
+    const Tensor start =
+        initial.defined() ? initial : first_state(action, g_last.shape(), g_last.options());
+    const Tensor previous = plan.exclusive ? states : shifted(states, start, !plan.reverse);
     da = action.matrices ? matmul(transpose(previous, -1, -2), q) : previous * q;
   }
   return {da, q, d_initial};
@@ -153,12 +160,12 @@ ScanResult scan_action(const ActionScan& action, const Tensor& a, const Tensor& 
     last =
         initial.defined() ? clone(initial.detach()) : first_state(action, state_shape, a.options());
   }
-  // b is read only under create_graph, to compute the states anew.
-  record(action.name, {a, b, initial}, {states, last}, {a, initial, states, b},
-         [&action, plan](const Backward& context) {
-           if (context.saved[2].numel() == 0) {  // T = 0: last is initial
-             const Tensor& b = context.saved[3];
-             return Tensors{zeros_like(context.saved[0]), b.defined() ? zeros_like(b) : Tensor{},
+  const bool has_b = b.defined();
+  record(action.name, {a, b, initial}, {states, last}, {a, initial, states},
+         [&action, plan, has_b](const Backward& context) {
+           const Tensor& states = context.saved[2];
+           if (states.numel() == 0) {  // T = 0: last is initial
+             return Tensors{zeros_like(context.saved[0]), has_b ? zeros_like(states) : Tensor{},
                             context.grads[1]};
            }
            return context.create_graph ? action_gradients(action, context, plan)

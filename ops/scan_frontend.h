@@ -32,6 +32,10 @@ class ScanLayout {
   const ScanOptions& options_;
 };
 
+/// (outer, T, inner, …) moved by one step, towards the end or the start, with `edge` (outer, inner,
+/// …) in the place that becomes free: from the states after each step to those before, and back.
+Tensor shifted(const Tensor& states, const Tensor& edge, bool to_end);
+
 /// linear_scan of (outer, T, inner) operands, recorded.
 ScanResult canonical_linear_scan(const Tensor& a, const Tensor& b, const Tensor& initial,
                                  ScanPlan plan);

@@ -51,32 +51,6 @@ constexpr ScalarScan min_scan{"cummin", &Kernels::cummin, infinity, extreme_slop
 constexpr ScalarScan log_sum_scan{"logcumsumexp", &Kernels::logcumsumexp, -infinity,
                                   log_sum_slopes};
 
-ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
-                        ScanPlan plan);
-
-/// The cotangent of h_t is q_t = g_t + w_{t+1} q_{t+1} with w the slope to the state before: a
-/// linear scan the other way round, as in scan.cpp. dx_t is q_t times the slope to x_t.
-Tensors scalar_gradients(const ScalarScan& scan, const Backward& context, ScanPlan plan) {
-  const Tensor g = contiguous(context.grads[0]), g_last = contiguous(context.grads[1]);
-  const Tensor &x = context.saved[0], &initial = context.saved[1], &states = context.saved[2];
-  if (x.numel() == 0) return {zeros_like(x), g_last};
-  if (scan.slopes == nullptr) {
-    const auto [dx, d_initial] =
-        scan_scalars(sum_scan, g, g_last, {!plan.reverse, plan.exclusive, plan.algorithm});
-    return {dx, d_initial};
-  }
-  ScanPlan other = plan;
-  other.exclusive = !plan.exclusive;
-  const Tensor others = scan_scalars(scan, x, initial, other).states;
-  const Slopes slopes =
-      plan.exclusive ? scan.slopes(x, states, others) : scan.slopes(x, others, states);
-  const auto [carried, d_initial] =
-      canonical_linear_scan(slopes.state, plan.exclusive ? g : slopes.state * g, g_last,
-                            {!plan.reverse, true, ScanAlgorithm::automatic});
-  const Tensor q = plan.exclusive ? carried : g + carried;
-  return {slopes.element * q, d_initial};
-}
-
 /// The identity in a dtype.
 double identity_in(const ScalarScan& scan, DType dtype) {
   if (is_floating(dtype) || std::isfinite(scan.identity)) return scan.identity;
@@ -87,6 +61,36 @@ double identity_in(const ScalarScan& scan, DType dtype) {
   }
   using Limits = std::numeric_limits<std::int64_t>;
   return static_cast<double>(low ? Limits::lowest() : Limits::max());
+}
+
+ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
+                        ScanPlan plan);
+
+/// The cotangent of h_t is q_t = g_t + w_{t+1} q_{t+1} with w the slope to the state before: a
+/// linear scan the other way round, as in scan.cpp. dx_t is q_t times the slope to x_t.
+Tensors scalar_gradients(const ScalarScan& scan, const Backward& context, ScanPlan plan) {
+  const Tensor g = contiguous(context.grads[0]), g_last = contiguous(context.grads[1]);
+  if (g.numel() == 0) return {zeros_like(g), g_last};
+  if (scan.slopes == nullptr) {
+    const auto [dx, d_initial] =
+        scan_scalars(sum_scan, g, g_last, {!plan.reverse, plan.exclusive, plan.algorithm});
+    return {dx, d_initial};
+  }
+  const Tensor &x = context.saved[0], &initial = context.saved[1], &states = context.saved[2];
+  Tensor before = states, after = states;
+  if (plan.exclusive) {
+    after = shifted(states, context.saved[3], plan.reverse);
+  } else {
+    const double identity = identity_in(scan, x.dtype());
+    const Tensor start = initial.defined() ? initial : full(g_last.shape(), identity, x.options());
+    before = shifted(states, start, !plan.reverse);
+  }
+  const Slopes slopes = scan.slopes(x, before, after);
+  const auto [carried, d_initial] =
+      canonical_linear_scan(slopes.state, plan.exclusive ? g : slopes.state * g, g_last,
+                            {!plan.reverse, true, ScanAlgorithm::automatic});
+  const Tensor q = plan.exclusive ? carried : g + carried;
+  return {slopes.element * q, d_initial};
 }
 
 ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
@@ -102,7 +106,8 @@ ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& i
     last = initial.defined() ? clone(initial.detach())
                              : full(state_shape, identity_in(scan, x.dtype()), x.options());
   }
-  record(scan.name, {x, initial}, {states, last}, {x, initial, states},
+  const Tensors saved = scan.slopes ? Tensors{x, initial, states, last} : Tensors{};
+  record(scan.name, {x, initial}, {states, last}, saved,
          [&scan, plan](const Backward& context) { return scalar_gradients(scan, context, plan); });
   return {states, last};
 }

@@ -20,16 +20,15 @@ template <class Monoid>
 struct BackwardWorkspace {
   using C = typename Monoid::C;
   Tensor memory;
-  C *a, *da, *linear;                                // element parts
+  C *a, *da;                                         // element parts
   C *previous, *gradient, *cotangents[2], *scratch;  // states
 
   explicit BackwardWorkspace(const Monoid& m) {
     const std::int64_t size_a = m.size_a(), size = m.state_size();
-    memory = empty({3 * size_a + 4 * size + m.scratch_size()}, {.dtype = dtype_of<C>});
+    memory = empty({2 * size_a + 4 * size + m.scratch_size()}, {.dtype = dtype_of<C>});
     a = memory.template data<C>();
     da = a + size_a;
-    linear = da + size_a;
-    previous = linear + size_a;
+    previous = da + size_a;
     gradient = previous + size;
     cotangents[0] = gradient + size;
     cotangents[1] = cotangents[0] + size;
