@@ -1,5 +1,5 @@
 // associative_scan: any operation of the user's, on tuples, with gradients from the tape.
-#include "scan_support.h"
+#include <scangrad/tests/ops/scan_support.h>
 
 #include <scangrad/autograd/engine.h>
 #include <scangrad/autograd/gradcheck.h>

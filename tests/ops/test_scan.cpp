@@ -1,7 +1,7 @@
 // What a scan promises beyond its values (tests/ops/cases_scan.cpp has those and the derivatives):
 // streaming, edge cases that a formula with a division or an inverse would miss, determinism,
 // errors.
-#include "scan_support.h"
+#include <scangrad/tests/ops/scan_support.h>
 
 #include <scangrad/autograd/engine.h>
 #include <scangrad/core/error.h>
