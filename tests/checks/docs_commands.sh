@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# docs_commands.sh PROGRAM DOCUMENT
+# docs_commands.sh PROGRAM DOCUMENT...
 #
-# Runs the commands of a Markdown document that call scangrad (lines of its ```sh blocks that begin
+# Runs the commands of Markdown documents that call scangrad (lines of their ```sh blocks that begin
 # with `scangrad` or `build/scangrad`), in order, in a folder of their own: what a reader types works.
 # Training stops after two steps, measurements after a moment, and a text that the reader is to bring
 # (--data) is made up.
 set -euo pipefail
 program=$1
-document=$2
+shift
 
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
@@ -49,9 +49,9 @@ commands=$(awk '
     if (sub(/\\$/, "", line)) next
     if (line ~ /^(build\/)?scangrad /) print line
     line = ""
-  }' "$document")
+  }' "$@")
 if [ -z "$commands" ]; then
-  echo "$document calls scangrad nowhere in its sh blocks"
+  echo "no document calls scangrad in an sh block: $*"
   exit 1
 fi
 
