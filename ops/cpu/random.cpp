@@ -105,7 +105,8 @@ void dropout(const Tensor& out, const Tensor& x, double p, PhiloxState state) {
                     const T* const i = from + first;
 #pragma omp simd
                     for (std::int64_t j = 0; j < n; ++j) {
-                      o[j] = static_cast<T>(words[j] >> 8 < threshold ? C(0) : C(i[j]) * scale);
+                      const C kept = C(i[j]) * scale;  // read anyway, so that it vectorises
+                      o[j] = static_cast<T>(words[j] >> 8 < threshold ? C(0) : kept);
                     }
                   });
   });

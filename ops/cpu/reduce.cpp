@@ -22,7 +22,7 @@ struct Max {
                                    : std::numeric_limits<A>::lowest();
   template <class A>
   static A combine(A a, A b) {
-    return b > a || b != b ? b : a;
+    return (b > a) | (b != b) ? b : a;  // no branch: it vectorises
   }
 };
 struct Min {
@@ -32,7 +32,7 @@ struct Min {
                                    : std::numeric_limits<A>::max();
   template <class A>
   static A combine(A a, A b) {
-    return b < a || b != b ? b : a;
+    return (b < a) | (b != b) ? b : a;
   }
 };
 
@@ -100,9 +100,9 @@ ReducePlan plan(const Tensor& out, const Tensor& x) {
 // A running sum of n equal terms drifts by up to n/2 units in the last place. So 32 interleaved
 // parts (which also vectorise) are added up over blocks, and the blocks' totals separately.
 constexpr int width = 32;
-constexpr std::int64_t slow_block = 32;     // of values that are not adjacent
-constexpr std::int64_t run_block = 1024;    // of adjacent values
-constexpr std::int64_t column_block = 128;  // of rows
+constexpr std::int64_t slow_block = 32;    // of values that are not adjacent
+constexpr std::int64_t run_block = 1024;   // of adjacent values
+constexpr std::int64_t column_block = 64;  // of rows
 
 /// width ≤ n ≤ run_block adjacent values.
 template <class Op, class A, class T>
@@ -157,9 +157,10 @@ void reduce_columns(const StridedLoop<1>& reduced, std::int64_t begin, std::int6
       for (; i + 4 <= rows; i += 4, row += 4 * step) {
 #pragma omp simd
         for (std::int64_t j = 0; j < count; ++j) {
-          const A a = Op::combine(A(C(row[j])), A(C(row[step + j])));
-          const A b = Op::combine(A(C(row[2 * step + j])), A(C(row[3 * step + j])));
-          parts[j] = Op::combine(parts[j], Op::combine(a, b));
+          A part = Op::combine(parts[j], A(C(row[j])));
+          part = Op::combine(part, A(C(row[step + j])));
+          part = Op::combine(part, A(C(row[2 * step + j])));
+          parts[j] = Op::combine(part, A(C(row[3 * step + j])));
         }
       }
       for (; i < rows; ++i, row += step) {
