@@ -82,6 +82,26 @@ struct BackwardSequence {
   }
 };
 
+// Always inlined: a function that only prefetches has no effect in gcc's eyes, and no calls either.
+template <class T>
+[[gnu::always_inline]] inline void prefetch(const T* block, std::int64_t n) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  for (std::int64_t i = n - 1; i >= 0; i -= line) __builtin_prefetch(block + i);
+}
+
+/// Asks for what step k will read. Blocks that are read forwards, one before the other, mislead the
+/// hardware's own prefetch: without this the pass takes about a third longer.
+template <class Monoid, class T>
+[[gnu::always_inline]] inline void prefetch_step(const BackwardSequence<Monoid, T>& s,
+                                                 std::int64_t k) {
+  if (k < 1 || s.all.plan.reverse) return;  // reverse: memory is walked forwards
+  const std::int64_t before = s.all.plan.exclusive ? k : k - 1;
+  prefetch(s.all.a + s.element(k), s.monoid.size_a());
+  prefetch(s.all.g + s.state(before), s.monoid.state_size());
+  prefetch(s.all.states + s.state(before), s.monoid.state_size());
+  if (s.all.da) prefetch(s.all.da + s.element(k), s.monoid.size_a());
+}
+
 /// da_k and db_k from the cotangent q of the state after step k.
 template <class Monoid, class T>
 void write_gradients(const BackwardSequence<Monoid, T>& s, std::int64_t k,
@@ -107,6 +127,7 @@ const typename Monoid::C* pull_steps(const BackwardSequence<Monoid, T>& s, std::
                                      const BackwardWorkspace<Monoid>& work) {
   using C = typename Monoid::C;
   for (std::int64_t k = end - 1; k >= begin; --k) {
+    prefetch_step(s, k - 1);
     if (write) write_gradients(s, k, q, work);
     C* const before = work.cotangents[q == work.cotangents[0] ? 1 : 0];
     const C* const a = as_compute(s.all.a + s.element(k), s.monoid.size_a(), work.a);

@@ -126,7 +126,7 @@ struct MatrixAction {
   }
   /// out = q aᵀ + addend.
   void pull_rows(C* out, const C* q, const C* a, const C* addend, std::int64_t p) const {
-    small_transpose(scratch, a, n(), n());
+    small_transpose(scratch, a, n());
     multiply(out, q, scratch, p, addend);
   }
   /// da = stateᵀ q.
