@@ -1,4 +1,4 @@
-// What another project does with scangrad: a product, its gradient, and an error it can catch.
+// What another project does with scangrad: a scan, its gradient, and an error that it can catch.
 #include <scangrad/scangrad.h>
 
 #include <cstdio>
@@ -7,17 +7,22 @@
 namespace sg = scangrad;
 
 int main() {
-  const sg::Tensor a = sg::from<float>({1, 2, 3, 4}, {2, 2}).requires_grad_(true);
-  const sg::Tensor x = sg::from<float>({5, 6}, {2, 1});
-  const sg::Tensor loss = sg::sum(sg::square(sg::matmul(a, x)));  // 17² + 39²
-  sg::backward(loss);
-  const std::vector<float> grad = a.grad().to_vector<float>();  // 2 (a x) xᵀ
-  std::printf("loss %g, gradient %g %g %g %g\n", loss.item<float>(), grad[0], grad[1], grad[2],
-              grad[3]);
-  if (loss.item<float>() != 1810 || grad != std::vector<float>{170, 204, 390, 468}) return 1;
+  // Powers of the shear S = [1 1; 0 1]: H_t = S^t, so that the last state is [1 3; 0 1].
+  const sg::Tensor m =
+      sg::from<float>({1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1}, {3, 2, 2}).requires_grad_(true);
+  const auto [states, last] = sg::matmul_scan(m, {.dim = 0});
+  sg::backward(sg::sum(last));
+
+  // dM_t = (S^{t-1})ᵀ 1 (S^{3-t})ᵀ, by hand.
+  const std::vector<float> expected = {3, 1, 3, 1, 2, 1, 4, 2, 1, 1, 3, 3};
+  if (last.to_vector<float>() != std::vector<float>{1, 3, 0, 1} ||
+      m.grad().to_vector<float>() != expected) {
+    std::puts("matmul_scan is wrong");
+    return 1;
+  }
 
   try {
-    sg::matmul(a, sg::ones({3, 1}));
+    sg::matmul(m, sg::ones({3, 1}));
   } catch (const sg::ShapeError& error) {
     std::printf("caught: %s\n", error.what());
     return 0;
