@@ -116,7 +116,8 @@ void read_section(const std::string& path, const Json& json, T& section) {
   std::vector<std::string> known;
   fields(section, [&](const char* key, auto&) { known.emplace_back(key); });
   const std::string prefix = path.empty() ? "" : path + ".";
-  for (const auto& [key, value] : json.items()) {
+  for (const auto& item : json.items()) {
+    const std::string& key = item.key();
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     const std::string& nearest =
         *std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {

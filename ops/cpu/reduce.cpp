@@ -22,7 +22,7 @@ struct Max {
                                    : std::numeric_limits<A>::lowest();
   template <class A>
   static A combine(A a, A b) {
-    return (b > a) | (b != b) ? b : a;  // no branch: it vectorises
+    return ((b > a) | (b != b)) ? b : a;  // no branch: it vectorises
   }
 };
 struct Min {
@@ -32,7 +32,7 @@ struct Min {
                                    : std::numeric_limits<A>::max();
   template <class A>
   static A combine(A a, A b) {
-    return (b < a) | (b != b) ? b : a;
+    return ((b < a) | (b != b)) ? b : a;
   }
 };
 
