@@ -55,6 +55,8 @@ void add_bench(CLI::App& program) {
   CLI::App* bench = program.add_subcommand("bench", "Measure operations, scans and training");
   bench->require_subcommand(1);
   add_bench_op(*bench);
+  add_bench_scan(*bench);
+  add_bench_train(*bench);
 }
 
 }  // namespace scangrad::tools

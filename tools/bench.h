@@ -30,5 +30,6 @@ double copy_rate(const BenchOptions& options);
 
 void add_bench_op(CLI::App& bench);
 void add_bench_scan(CLI::App& bench);
+void add_bench_train(CLI::App& bench);
 
 }  // namespace scangrad::tools

@@ -4,14 +4,24 @@
 #include <scangrad/core/parallel.h>
 #include <scangrad/ops/kernels.h>
 #include <scangrad/tools/commands.h>
+#include <scangrad/train/checkpoint.h>
+#include <scangrad/train/config.h>
+#include <scangrad/train/metrics.h>
+#include <scangrad/train/safetensors.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace scangrad::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// The table of a device, or why there is none.
 std::vector<bool> filled_on(Device device, std::string& note) {
@@ -37,11 +47,55 @@ void describe_build() {
   }
 }
 
+void describe_tensors(const fs::path& file) {
+  const TensorIndex index = inspect_safetensors(file);
+  std::size_t width = 4;
+  for (const TensorEntry& e : index.entries) width = std::max(width, e.name.size());
+  std::int64_t elements = 0;
+  for (const TensorEntry& e : index.entries) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : e.shape) count *= size;
+    elements += count;
+    fmt::print("{:<{}}  {:<5} [{}]\n", e.name, width, e.dtype, fmt::join(e.shape, ","));
+  }
+  fmt::print("{} tensors, {} elements, {} bytes\n", index.entries.size(), elements,
+             index.entries.empty() ? 0 : index.entries.back().end);
+  for (const auto& [key, value] : index.metadata) fmt::print("metadata {}: {}\n", key, value);
+}
+
+void describe_run(const fs::path& run) {
+  fmt::print("{}\n", to_json(load_run_config(run / "config.json")));
+  if (fs::exists(run / "metrics.jsonl")) {
+    const std::vector<Metrics> lines = read_metrics(run / "metrics.jsonl");
+    if (!lines.empty()) fmt::print("\nlast metrics:");
+    for (const auto& [key, value] : lines.empty() ? Metrics{} : lines.back()) {
+      fmt::print("  {} {:.6g}", key, value);
+    }
+    fmt::print("\n");
+  }
+  const auto checkpoint = latest_checkpoint(run);
+  if (!checkpoint) {
+    fmt::print("\nno checkpoint yet\n");
+    return;
+  }
+  fmt::print("\n{}:\n", (*checkpoint / "model.safetensors").string());
+  describe_tensors(*checkpoint / "model.safetensors");
+}
+
+void info(const std::string& path) {
+  if (path.empty()) return describe_build();
+  if (fs::is_directory(path)) return describe_run(path);
+  describe_tensors(path);
+}
+
 }  // namespace
 
 void add_info(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("info", "The build, its devices and operations");
-  command->callback([] { describe_build(); });
+  auto path = std::make_shared<std::string>();
+  CLI::App* command = program.add_subcommand(
+      "info", "The build, its devices and operations; or what a run or tensor file holds");
+  command->add_option("path", *path, "A run's folder, or a .safetensors file");
+  command->callback([path] { info(*path); });
 }
 
 }  // namespace scangrad::tools

@@ -78,13 +78,32 @@ void ConfigOptions::override(RunConfig& config) const {
 RunConfig ConfigOptions::run() const {
   const Comparison all = comparison();
   if (all.models.size() != 1) {
-    throw ValueError(fmt::format("'{}' compares {} models; use scangrad compare",
-                                 preset.empty() ? file : preset, all.models.size()));
+    throw CLI::ValidationError(fmt::format("'{}' compares {} models; use scangrad compare",
+                                           preset.empty() ? file : preset, all.models.size()));
   }
   return all.models[0].config;
 }
 
 Comparison ConfigOptions::comparison() const {
+  try {
+    return read();
+  } catch (const ValueError& error) {
+    throw CLI::ValidationError(error.what());
+  }
+}
+
+bool ConfigOptions::decides_more_than_steps() const {
+  return !(preset + file + data + device + precision).empty() || seed >= 0 || !assignments.empty();
+}
+
+std::string ConfigOptions::unused_folder() const {
+  const std::string name = "runs/" + (preset.empty() ? fs::path(file).stem().string() : preset);
+  std::string folder = name;
+  for (int i = 2; fs::exists(folder); ++i) folder = fmt::format("{}-{}", name, i);
+  return folder;
+}
+
+Comparison ConfigOptions::read() const {
   if (preset.empty() && file.empty()) throw ValueError("give --preset NAME or --config FILE");
   const std::string name = preset.empty() ? file : preset;
   const Json json = read_json(preset.empty() ? fs::path(file) : find_preset(preset));

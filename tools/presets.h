@@ -20,7 +20,9 @@ struct Comparison {
   std::vector<Model> models;
 };
 
-/// Options that decide a RunConfig; flags override the preset or file.
+/// Options that decide a RunConfig; flags override the preset or file. What is wrong with them is
+/// wrong usage, a CLI::ValidationError: an unknown preset (listing those that there are), unknown
+/// keys, impossible values.
 struct ConfigOptions {
   std::string preset, file;
   std::string data, device, precision;
@@ -28,13 +30,18 @@ struct ConfigOptions {
   std::vector<std::string> assignments;
 
   void add_to(CLI::App& command);
-  /// The configuration of one run, checked. Throws ValueError for an unknown preset (listing those
-  /// that there are), unknown keys and impossible values.
+  /// The configuration of one run, checked.
   RunConfig run() const;
   /// The configurations of a comparison, checked. A run's preset is a comparison of one.
   Comparison comparison() const;
 
+  /// Whether anything but `steps` is given.
+  bool decides_more_than_steps() const;
+  /// `runs/NAME` after the preset or file or, where that exists, the first free `runs/NAME-2`, …
+  std::string unused_folder() const;
+
  private:
+  Comparison read() const;
   void override(RunConfig& config) const;
 };
 

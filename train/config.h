@@ -40,12 +40,12 @@ struct RunConfig {
   DataConfig data = {};
   OptimizerConfig optimizer = {};
   Schedule schedule = {.update_every = 10};
-  std::int64_t steps = 5000;           ///< how long the run is
-  std::int64_t batch = 64;             ///< sequences a batch
-  std::int64_t validation_batch = 64;  ///< the validation loss is the mean over such batches
-  std::int64_t validate_every = 250;   ///< steps; also at the end
-  std::int64_t checkpoint_every = 0;   ///< steps; 0 for at the end only
-  std::int64_t log_every = 10;         ///< steps
+  std::int64_t steps = 5000;            ///< how long the run is
+  std::int64_t batch = 64;              ///< sequences a batch
+  std::int64_t validation_batch = 64;   ///< the validation loss is the mean over such batches
+  std::int64_t validate_every = 250;    ///< steps; also at the end
+  std::int64_t checkpoint_every = 250;  ///< steps; 0 for at the end only
+  std::int64_t log_every = 10;          ///< steps
   std::uint64_t seed = 1;
   std::string precision = "fp32";
   std::string device = "cpu";

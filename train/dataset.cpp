@@ -40,12 +40,12 @@ void ChunkDataset::read(std::int64_t index, std::int64_t* inputs, std::int64_t* 
 }
 
 TextSplit split_text(const Tokens& tokens, std::int64_t length, double train_fraction) {
-  check<ValueError>(length >= 1 && train_fraction > 0 && train_fraction < 1,
-                    "data: context {} must be at least 1 and train_fraction {} between 0 and 1",
-                    length, train_fraction);
+  check<ValueError>(length >= 1 && train_fraction >= 0 && train_fraction < 1,
+                    "data: context {} must be at least 1 and train_fraction {} in [0, 1)", length,
+                    train_fraction);
   const std::int64_t chunks = tokens.size() / (length + 1);
   const auto train = static_cast<std::int64_t>(train_fraction * static_cast<double>(chunks));
-  check<ValueError>(train >= 1 && train < chunks,
+  check<ValueError>((train >= 1 || train_fraction == 0) && train < chunks,
                     "data: {} tokens are too few for context {}: they give {} chunks of {}, and "
                     "training and validation need one each; use a longer text or a shorter context",
                     tokens.size(), length, chunks, length + 1);

@@ -51,7 +51,8 @@ struct TextSplit {
   ChunkDataset train;
   ChunkDataset validation;
 };
-/// Throws ValueError, with both lengths, where the text is too short to give one chunk to each.
+/// A fraction of 0 leaves all of it to validation. Throws ValueError, with both lengths, where the
+/// text is too short to give one chunk to each.
 TextSplit split_text(const Tokens& tokens, std::int64_t length, double train_fraction = 0.9);
 
 /// Where a loader stands. The order of members is frozen.

@@ -85,6 +85,15 @@ std::string text(double x, double y, const char* anchor, const std::string& cont
                      anchor, more, escaped(content));
 }
 
+/// `0.25`, `400`, `200k`, `1.2M`: large numbers without zeros to count.
+std::string tick_label(double value) {
+  for (const auto& [unit, suffix] : {std::pair{1e9, "G"}, {1e6, "M"}, {1e4, "k"}}) {
+    if (std::abs(value) >= unit)
+      return fmt::format("{:.4g}{}", value / (unit == 1e4 ? 1e3 : unit), suffix);
+  }
+  return fmt::format("{:.4g}", value);
+}
+
 std::string grid(const Axis& x, const Axis& y) {
   std::string out;
   const auto line = [&](double x1, double y1, double x2, double y2) {
@@ -94,11 +103,11 @@ std::string grid(const Axis& x, const Axis& y) {
   };
   for (double tick : x.ticks()) {
     line(x.pixel(tick), y.from, x.pixel(tick), y.to);
-    out += text(x.pixel(tick), y.from + 18, "middle", fmt::format("{:g}", tick));
+    out += text(x.pixel(tick), y.from + 18, "middle", tick_label(tick));
   }
   for (double tick : y.ticks()) {
     line(x.from, y.pixel(tick), x.to, y.pixel(tick));
-    out += text(x.from - 8, y.pixel(tick) + 4, "end", fmt::format("{:.3g}", tick));
+    out += text(x.from - 8, y.pixel(tick) + 4, "end", tick_label(tick));
   }
   return out;
 }

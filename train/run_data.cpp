@@ -33,7 +33,8 @@ RunData open_words(const RunConfig& config) {
 RunData open_run_data(const RunConfig& config, const std::optional<CharTokenizer>& tokenizer) {
   const DataConfig& data = config.data;
   if (data.kind == "words") return open_words(config);
-  check<ValueError>(!data.file.empty(), "data: no text file is given; name one (data.file)");
+  check<ValueError>(!data.file.empty(),
+                    "data: no text file is given; name one (data.file, or --data)");
   RunData result;
   std::optional<Tokens> tokens;
   if (is_token_file(data.file)) {

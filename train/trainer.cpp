@@ -107,11 +107,14 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder)
     : Trainer(config, folder, std::nullopt) {
   check<ValueError>(!fs::exists(folder / "config.json"),
                     "{} already holds a run; resume it or choose another folder", folder.string());
+}
+
+void Trainer::open_folder() const {
   std::error_code error;
-  fs::create_directories(folder, error);
-  check<IoError>(!error, "{}: cannot be made: {}", folder.string(), error.message());
-  if (data_.tokenizer) write_tokenizer(folder, *data_.tokenizer);
-  write_file(folder / "config.json", to_json(config_) + "\n");  // last: the run now exists
+  fs::create_directories(folder_, error);
+  check<IoError>(!error, "{}: cannot be made: {}", folder_.string(), error.message());
+  if (data_.tokenizer) write_tokenizer(folder_, *data_.tokenizer);
+  write_file(folder_ / "config.json", to_json(config_) + "\n");  // last: the run now exists
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
@@ -119,11 +122,12 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
   RunConfig config = read_config(folder);
   if (steps) config.steps = *steps;
   std::unique_ptr<Trainer> trainer(new Trainer(config, folder, read_tokenizer(folder)));
-  if (steps) write_file(folder / "config.json", to_json(trainer->config_) + "\n");
   if (const auto checkpoint = latest_checkpoint(folder)) {
     trainer->state_ = load_checkpoint(*checkpoint, *trainer->model_, trainer->optimizer_.get());
     trainer->loader_.set_state(trainer->state_.loader);
   }
+  check<ValueError>(trainer->state_.step <= config.steps, "{} has already {} steps; {} are fewer",
+                    folder.string(), trainer->state_.step, config.steps);
   return trainer;
 }
 
@@ -154,6 +158,7 @@ void Trainer::save() {
 
 TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
   const RunConfig& c = config_;
+  open_folder();
   default_generator().set_state(state_.generator);
   model_->train();
   MetricsLog log(folder_ / "metrics.jsonl", state_.step);

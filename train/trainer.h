@@ -40,11 +40,11 @@ struct TrainingResult {
 /// and resumed, it ends with the same weights and, but for times, the same metrics.
 class Trainer {
  public:
-  /// A new run in `folder`, which is made if need be. Throws ValueError where it holds a run
-  /// already, and what `validate`, the model and `open_run_data` throw.
+  /// A new run in `folder`, where nothing is written before `run`. Throws ValueError where it holds
+  /// a run already, and what `validate`, the model and `open_run_data` throw.
   Trainer(const RunConfig& config, const std::filesystem::path& folder);
   /// The run in `folder` as its latest checkpoint left it; from the start if it has none. `steps`,
-  /// where given, replaces how long the run is.
+  /// where given, replaces how long the run is; ValueError where it is longer already.
   static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder,
                                          std::optional<std::int64_t> steps = std::nullopt);
 
@@ -63,6 +63,7 @@ class Trainer {
  private:
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
           const std::optional<CharTokenizer>& tokenizer);
+  void open_folder() const;
   Tensor train_step(double rate);
   double gradient_norm() const;
   void save();

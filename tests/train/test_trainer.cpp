@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <stdexcept>
 
 namespace fs = std::filesystem;
 using namespace scangrad;
@@ -134,7 +135,8 @@ TEST_CASE("100 steps = 57 + kill -9 + resume: same weights, moments, generator, 
 TEST_CASE("A run killed before its first checkpoint resumes from the start") {
   const fs::path whole = fresh("early_whole"), killed = fresh("early_killed");
   Trainer(tiny("words"), whole).run();
-  { Trainer never_run(tiny("words"), killed); }
+  const auto die = [](const Metrics&) { throw std::runtime_error("killed"); };
+  CHECK_THROWS_WITH(Trainer(tiny("words"), killed).run({.on_log = die}), "killed");
   write_file(killed / "metrics.jsonl", "{\"step\":10,\"train_loss\":1}\n{\"step\":20,\"tr");
   Trainer::resume(killed)->run();
   check_same_run(whole, killed);
@@ -226,6 +228,7 @@ TEST_CASE("A resumed run can be made longer") {
   CHECK(Trainer::resume(folder)->run().steps == 10);  // nothing is left to do
   CHECK(Trainer::resume(folder, 15)->run().steps == 15);
   CHECK(open_run(folder).config.steps == 15);
+  CHECK_THROWS_WITH(Trainer::resume(folder, 12), ContainsSubstring("has already 15 steps"));
 }
 
 TEST_CASE("A loss that is no longer finite ends the run with a sentence; the checkpoint stays") {
@@ -269,14 +272,18 @@ TEST_CASE("What cannot be trained is refused with the reason, and no run is left
 
   CHECK_THROWS_WITH(Trainer::resume(folder), ContainsSubstring("holds no run"));
   CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("holds no run"));
-  { Trainer begun(tiny("text"), folder); }
+  { Trainer looked_at(tiny("text"), folder); }
+  CHECK_FALSE(fs::exists(folder));  // written by `run` alone
+
+  CHECK_THROWS_AS(Trainer(tiny("text"), folder).run({.on_log = [](const Metrics&) { throw 1; }}),
+                  int);
   CHECK_THROWS_WITH(Trainer(tiny("text"), folder), ContainsSubstring("already holds a run"));
   CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("has no checkpoint yet"));
 }
 
 TEST_CASE("Text with characters that the trained model does not know is refused") {
   const fs::path folder = fresh("unknown");
-  { Trainer begun(tiny("text"), folder); }
+  Trainer(tiny("text"), folder).run();
   write_file("trainer_test/text.txt", sample_text() + "¿");
   CHECK_THROWS_WITH(Trainer::resume(folder), ContainsSubstring("character '¿' (U+00BF) in line"));
 }

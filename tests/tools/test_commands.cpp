@@ -1,0 +1,179 @@
+// A person trains a model, looks at it, samples from it and goes on with it, by the program alone.
+#include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/tools/program.h>
+#include <scangrad/train/checkpoint.h>
+#include <scangrad/train/files.h>
+#include <scangrad/train/metrics.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+namespace fs = std::filesystem;
+using namespace scangrad;
+using tests::Outcome;
+using tests::program;
+
+namespace {
+
+fs::path fresh(const std::string& name) {
+  const fs::path path = fs::path("tools_test") / name;
+  fs::remove_all(path);
+  return path;
+}
+
+/// A finished tiny run, trained once.
+const fs::path& finished_run() {
+  static const fs::path run = [] {
+    const fs::path folder = fresh("finished");
+    const Outcome outcome = program("train " + tests::tiny_run() + " --out " + folder.string());
+    INFO(outcome.err);
+    REQUIRE(outcome.status == 0);
+    return folder;
+  }();
+  return run;
+}
+
+std::string final_state(const fs::path& run) {
+  const auto checkpoint = latest_checkpoint(run);
+  REQUIRE(checkpoint.has_value());
+  std::string all = checkpoint->filename().string();
+  for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    all += read_file(*checkpoint / file);
+  }
+  return all;
+}
+
+bool has_lines(const fs::path& file) { return fs::exists(file) && fs::file_size(file) > 0; }
+
+}  // namespace
+
+TEST_CASE("train leaves a run: its configuration, metrics and a checkpoint of the last step") {
+  const fs::path& run = finished_run();
+  for (const char* file : {"config.json", "tokenizer.json", "metrics.jsonl"}) {
+    CHECK(fs::exists(run / file));
+  }
+  CHECK(latest_checkpoint(run)->filename() == "step-20");
+  CHECK(read_metrics(run / "metrics.jsonl").size() == 4);  // every fifth step
+}
+
+TEST_CASE("Where stderr is no terminal, progress is one plain line a validation") {
+  const Outcome outcome =
+      program("train " + tests::tiny_run() + " --out " + fresh("progress").string());
+  CHECK_THAT(outcome.err, ContainsSubstring("step 10/20  train_loss"));
+  CHECK_THAT(outcome.err, ContainsSubstring("step 20/20  train_loss"));
+  CHECK(outcome.err.find('\r') == std::string::npos);
+  CHECK_THAT(outcome.out, ContainsSubstring("after 20 steps"));
+}
+
+TEST_CASE("sample continues the prompt; the same seed draws the same text") {
+  const std::string command = "sample --run " + finished_run().string() + " --tokens 30";
+  const Outcome a = program(command + " --prompt 'to be'");
+  CHECK(a.status == 0);
+  CHECK(a.out.substr(0, 5) == "to be");
+  CHECK(a.out.size() == 5 + 30 + 1);
+  CHECK(program(command + " --prompt 'to be'").out == a.out);
+  CHECK(program(command + " --prompt 'to be' --seed 2").out != a.out);
+  CHECK(program(command + " --prompt 'to be' --temperature 0 --seed 3").out ==
+        program(command + " --prompt 'to be' --top-k 1 --seed 4").out);
+}
+
+TEST_CASE("eval gives the validation loss of training, and that of another text") {
+  const std::string run = finished_run().string();
+  const Outcome own = program("eval --run " + run + " --json");
+  const auto logged = read_metrics(fs::path(run) / "metrics.jsonl").back();
+  CHECK_THAT(own.out, ContainsSubstring("\"step\":20"));
+  const std::string key = "\"val_loss\":";
+  CHECK(std::stod(own.out.substr(own.out.find(key) + key.size())) ==
+        Approx(metric(logged, "val_loss")).epsilon(1e-12));
+  const Outcome other = program("eval --run " + run + " --data " + tests::text_file());
+  CHECK(other.status == 0);
+  CHECK_THAT(other.out, ContainsSubstring("bits_per_token"));
+}
+
+TEST_CASE("info tells what a run and a tensor file hold, and what the build can do") {
+  const fs::path& run = finished_run();
+  const Outcome whole = program("info " + run.string());
+  CHECK_THAT(whole.out, ContainsSubstring("\"width\": 16"));
+  CHECK_THAT(whole.out, ContainsSubstring("transformer.wte.weight"));
+  const Outcome file =
+      program("info " + (*latest_checkpoint(run) / "optimizer.safetensors").string());
+  CHECK_THAT(file.out, ContainsSubstring("transformer.wte.weight.exp_avg"));
+  CHECK_THAT(program("info").out, ContainsSubstring("matmul_scan"));
+}
+
+TEST_CASE("plot draws a metric of several runs into one SVG") {
+  const std::string run = finished_run().string();
+  const fs::path svg = fresh("curves.svg");
+  CHECK(program("plot " + run + " " + run + " --metric train_loss --out " + svg.string()).status ==
+        0);
+  const std::string text = read_file(svg);
+  CHECK(text.substr(0, 4) == "<svg");
+  CHECK_THAT(text, ContainsSubstring(">finished<"));
+}
+
+TEST_CASE("A dry run prints the whole configuration and writes nothing") {
+  const fs::path run = fresh("dry");
+  const Outcome outcome =
+      program("train " + tests::tiny_run() + " --dry-run --out " + run.string());
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.out, ContainsSubstring("\"vocab_size\": 14"));
+  CHECK_THAT(outcome.err, ContainsSubstring("nothing is written"));
+  CHECK_FALSE(fs::exists(run));
+}
+
+TEST_CASE("Ctrl-C saves a checkpoint from which the run goes on exactly") {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    INFO(signal);
+    const fs::path run = fresh("interrupted"), whole = fresh("undisturbed");
+    // At a constant rate, as the schedule would see how long the run is.
+    const std::string more = " --set schedule.kind=constant --set log_every=1 --out ";
+    const int process =
+        tests::start_program("train " + tests::tiny_run(1000000) + more + run.string());
+    for (int i = 0; i < 6000 && !has_lines(run / "metrics.jsonl"); ++i) usleep(10000);
+    kill(process, signal);
+    const Outcome stopped = tests::finish_program(process);
+    CHECK(stopped.status == 1);
+    CHECK_THAT(stopped.err, ContainsSubstring("interrupted after step"));
+    CHECK_THAT(stopped.err, ContainsSubstring("train --out " + run.string() + " --resume"));
+
+    const std::string name = latest_checkpoint(run)->filename().string();
+    const int steps = std::stoi(name.substr(5)) + 7;
+    CHECK(program("train --resume --out " + run.string() + " --steps " + std::to_string(steps))
+              .status == 0);
+    CHECK(program("train " + tests::tiny_run(steps) + more + whole.string()).status == 0);
+    CHECK(final_state(run) == final_state(whole));
+  }
+}
+
+TEST_CASE("compare trains every model on equally many tokens; a table, curves, and it resumes") {
+  const fs::path out = fresh("compare");
+  const std::string command =
+      "compare --preset state-tracking --steps 4 --set batch=2 --set "
+      "data.eval_sequences=8 --set validate_every=2 --set model.width=32";
+  const Outcome outcome = program(command + " --out " + out.string());
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  for (const char* model : {"MRU (cayley)", "attention (rope)", "FFN"}) {
+    CHECK_THAT(outcome.out, ContainsSubstring(model));
+    CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(model));
+  }
+  CHECK_THAT(outcome.out, ContainsSubstring("last token at 64"));
+
+  fs::remove_all(out / "ffn");  // as if interrupted before the last model
+  const Outcome resumed = program(command + " --resume --json --out " + out.string());
+  CHECK(resumed.status == 0);
+  CHECK(resumed.err.find("cayley") == std::string::npos);  // is not trained again
+  CHECK_THAT(resumed.out, ContainsSubstring("\"model\":\"FFN\""));
+  CHECK_THAT(program(command + " --out " + out.string()).err, ContainsSubstring("is not empty"));
+}
+
+TEST_CASE("Benchmarks print one JSON object a line") {
+  const Outcome scan = program("bench scan --shape 2,64,4 --budget 1 --json");
+  CHECK_THAT(scan.out, ContainsSubstring("\"both_ratio_to_floor\":"));
+  const Outcome train = program("bench train " + tests::tiny_run() + " --budget 1 --json");
+  CHECK_THAT(train.out, ContainsSubstring("\"tokens_per_second\":"));
+  const Outcome op = program("bench op --op add --megabytes 1 --budget 1 --json");
+  CHECK_THAT(op.out, ContainsSubstring("\"ratio_to_floor\":"));
+}

@@ -1,0 +1,78 @@
+// scangrad sample: text from a trained model, written as it is drawn.
+#include <scangrad/autograd/grad_mode.h>
+#include <scangrad/core/error.h>
+#include <scangrad/models/sampling.h>
+#include <scangrad/ops/creation.h>
+#include <scangrad/ops/shape.h>
+#include <scangrad/tools/commands.h>
+#include <scangrad/train/trainer.h>
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace scangrad::tools {
+namespace {
+
+struct Arguments {
+  std::string run, prompt = "\n";
+  std::int64_t tokens = 500;
+  SamplingOptions sampling = {.temperature = 0.8};
+  std::uint64_t seed = 1;
+};
+
+void sample(const Arguments& arguments) {
+  OpenRun run = open_run(arguments.run);
+  if (!run.tokenizer) {
+    throw ValueError(fmt::format("sample: {} was not trained on text", arguments.run));
+  }
+  if (arguments.prompt.empty()) throw ValueError("sample: the prompt is empty");
+  const std::vector<std::int32_t> prompt = run.tokenizer->encode(arguments.prompt);
+  const Device device = run.model->named_parameters()[0].tensor.device();
+
+  const auto guard = no_grad();
+  Generator generator(arguments.seed);
+  LanguageModelState state = run.model->initial_state(1);
+  std::vector<std::int64_t> next(prompt.begin(), prompt.end());
+  fmt::print("{}", arguments.prompt);
+  for (std::int64_t i = 0; i < arguments.tokens; ++i) {
+    const auto count = static_cast<std::int64_t>(next.size());
+    const Tensor tokens = from<std::int64_t>(next, {1, count}, device);
+    const Tensor logits = run.model->step(tokens, state);  // (1, count, vocab)
+    next = {
+        sample_token(reshape(slice(logits, 1, count - 1), {-1}), arguments.sampling, generator)};
+    fmt::print("{}", run.tokenizer->decode(next));
+    std::fflush(stdout);
+  }
+  fmt::print("\n");
+}
+
+}  // namespace
+
+void add_sample(CLI::App& program) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("sample", "Text from a trained model");
+  command->add_option("--run", arguments->run, "The run's folder")->required();
+  command->add_option("--prompt", arguments->prompt, "What the text begins with (a new line)");
+  command->add_option("--tokens", arguments->tokens, "How many to draw")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--temperature", arguments->sampling.temperature,
+                   "Divides the logits; 0 takes the likeliest token")
+      ->capture_default_str();
+  command->add_option("--top-k", arguments->sampling.top_k, "Of the k likeliest tokens; 0 for all")
+      ->capture_default_str();
+  command
+      ->add_option("--top-p", arguments->sampling.top_p,
+                   "Of the likeliest tokens that have this probability together")
+      ->capture_default_str();
+  command->add_option("--seed", arguments->seed, "The same seed draws the same text")
+      ->capture_default_str();
+  command->callback([arguments] { sample(*arguments); });
+}
+
+}  // namespace scangrad::tools
