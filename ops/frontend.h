@@ -38,6 +38,18 @@ Kernel* kernel_for(const char* op, Device device, Kernel* Kernels::*entry) {
   return kernel;
 }
 
+/// Dimension `dim` and those before and after it, each as one: (outer, n, inner).
+inline Shape around(const Shape& shape, int dim) {
+  return {shape.slice(0, dim).numel(), shape[dim], shape.slice(dim + 1, shape.rank()).numel()};
+}
+
+/// A batch of matrices: (batch…, rows, columns).
+inline Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns) {
+  batch.push_back(rows);
+  batch.push_back(columns);
+  return batch;
+}
+
 /// `t` viewed with a larger shape: new and size-1 dimensions get stride 0. Not recorded.
 Tensor expand_view(const Tensor& t, const Shape& shape);
 

@@ -67,12 +67,6 @@ void check_vectors(const char* op, const Tensor& a, const Tensor& b) {
                     b.shape());
 }
 
-Shape with_matrix(Shape batch, std::int64_t rows, std::int64_t columns) {
-  batch.push_back(rows);
-  batch.push_back(columns);
-  return batch;
-}
-
 }  // namespace
 
 Tensor tril(const Tensor& x, std::int64_t diagonal) {

@@ -7,13 +7,6 @@
 namespace scangrad {
 namespace {
 
-Shape with_batch(const Shape& batch, std::int64_t rows, std::int64_t columns) {
-  Shape shape = batch;
-  shape.push_back(rows);
-  shape.push_back(columns);
-  return shape;
-}
-
 /// Both operands have rank ≥ 2.
 Tensor matrix_product(const Tensor& a, const Tensor& b) {
   const Shape& sa = a.shape();
@@ -23,19 +16,19 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
                     sb, k, sb[b.rank() - 2]);
   // A left operand with batches times one matrix is a single tall product.
   if (b.rank() == 2 && a.rank() > 2) {
-    const Tensor flat =
-        matrix_product(reshape(a, {sa.numel() / std::max<std::int64_t>(k, 1), k}), b);
-    return reshape(flat, with_batch(sa.slice(0, a.rank() - 2), m, n));
+    const std::int64_t rows = sa.slice(0, a.rank() - 1).numel();
+    const Tensor flat = matrix_product(reshape(a, {rows, k}), b);
+    return reshape(flat, with_matrix(sa.slice(0, a.rank() - 2), m, n));
   }
   const Shape batch =
       broadcast_shapes("matmul", sa.slice(0, a.rank() - 2), sb.slice(0, b.rank() - 2));
-  Tensor y = empty(with_batch(batch, m, n), a.options());
+  Tensor y = empty(with_matrix(batch, m, n), a.options());
   if (y.numel() > 0 && k == 0) {
     backend(y.device()).fill(y, 0);
   } else if (y.numel() > 0) {
     const auto folded = [&](const Tensor& t, std::int64_t rows, std::int64_t columns) {
       const auto guard = no_grad();
-      return reshape(expand(t, with_batch(batch, rows, columns)), {batch.numel(), rows, columns});
+      return reshape(expand(t, with_matrix(batch, rows, columns)), {batch.numel(), rows, columns});
     };
     kernel_for("matmul", y.device(), &Kernels::matmul)(folded(y, m, n), folded(a, m, k),
                                                        folded(b, k, n));
