@@ -14,11 +14,6 @@ Tensor as_indices(const char* op, const Tensor& index) {
   return contiguous(cast(index, DType::i64));
 }
 
-/// x as (outer, n, inner) around dimension `dim`.
-Shape around(const Shape& shape, int dim) {
-  return {shape.slice(0, dim).numel(), shape[dim], shape.slice(dim + 1, shape.rank()).numel()};
-}
-
 /// bf16 is summed in f32: one index may come thousands of times.
 DType sum_dtype(const Tensor& x) { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
 
@@ -55,10 +50,6 @@ Tensor add_rows(IndexCheck where, const Tensor& index, const Tensor& input, std:
     return Tensors{select_rows(where, b.grad(), b.saved[0])};
   });
 }
-
-}  // namespace
-
-namespace {
 
 /// `index` against x: the same rank, and no larger along the dimensions that it does not index.
 void check_index_shape(const char* op, const Tensor& x, int dim, const Tensor& index) {

@@ -10,12 +10,6 @@ namespace {
 
 using Sizes = std::vector<std::int64_t>;
 
-/// x as (before dim, size of dim, after dim).
-Shape around(const Tensor& x, int dim) {
-  const Shape& shape = x.shape();
-  return {shape.slice(0, dim).numel(), shape[dim], shape.slice(dim + 1, x.rank()).numel()};
-}
-
 /// Entries start … start + size of `dim`; the memory itself, without history.
 Tensor part_of(const Tensor& x, int dim, std::int64_t start, std::int64_t size) {
   Shape shape = x.shape();
@@ -28,21 +22,12 @@ Tensor part_of(const Tensor& x, int dim, std::int64_t start, std::int64_t size) 
 /// would each make a tensor of x's size.
 Tensors split_views(const Tensor& x, const Sizes& sizes, int dim) {
   Tensors parts;
-  std::vector<Shape> shapes;
   std::int64_t start = 0;
   for (std::int64_t size : sizes) {
     parts.push_back(part_of(x, dim, start, size));
-    shapes.push_back(parts.back().shape());
     start += size;
   }
-  const TensorOptions options = x.options();
-  record("split", {x}, parts, {}, [shapes, options, dim](const Backward& b) {
-    Tensors grads;
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
-      grads.push_back(b.grads[i].defined() ? b.grads[i] : zeros(shapes[i], options));
-    }
-    return Tensors{cat(grads, dim)};
-  });
+  record("split", {x}, parts, {}, [dim](const Backward& b) { return Tensors{cat(b.grads, dim)}; });
   return parts;
 }
 
@@ -136,7 +121,7 @@ Tensor repeat(const Tensor& x, const Sizes& counts) {
     const std::int64_t count = counts[static_cast<std::size_t>(dim)];
     check<ValueError>(count >= 0, "repeat: count {} is negative", count);
     if (count == 1) continue;
-    const Shape sizes = around(y, dim);
+    const Shape sizes = around(y.shape(), dim);
     const Tensor folded = reshape(y, {sizes[0], 1, sizes[1] * sizes[2]});
     shape[dim] *= count;
     y = reshape(expand(folded, {sizes[0], count, sizes[1] * sizes[2]}), shape);

@@ -83,20 +83,19 @@ ValuesIndices extremum_along(const char* op, ReduceAlongKernel* Kernels::*entry,
   const Tensor x = contiguous(input);
   const int at = normalize_dim(op, dim, x.rank());
   Shape shape = x.shape();
-  const Shape around{shape.slice(0, at).numel(), shape[at],
-                     shape.slice(at + 1, shape.rank()).numel()};
+  const Shape parts = around(shape, at);  // (outer, n, inner)
   shape[at] = 1;
   const Tensor values = empty(shape, x.options());
   const Tensor indices = empty(shape, {DType::i64, x.device()});
-  check<ValueError>(around[1] > 0 || values.numel() == 0,
+  check<ValueError>(parts[1] > 0 || values.numel() == 0,
                     "{}: dimension {} of {} is empty and has none", op, dim, x.shape());
   if (x.numel() > 0) {
     const auto flat = [&](const Tensor& t, const Shape& s) {
       return t.as_strided(s, contiguous_strides(s), t.offset());
     };
-    const Shape outer_inner{around[0], around[2]};
+    const Shape outer_inner{parts[0], parts[2]};
     kernel_for(op, x.device(), entry)(flat(values, outer_inner), flat(indices, outer_inner),
-                                      flat(x, around));
+                                      flat(x, parts));
   }
   record(
       op, {input}, Tensors{values, indices}, {indices},
