@@ -34,7 +34,8 @@ std::string to_json(const TrainingState& state) {
               {"loader", {{"epoch", state.loader.epoch}, {"position", state.loader.position}}},
               // JSON has no infinity: null before the first validation.
               {"best_loss", std::isfinite(state.best_loss) ? Json(state.best_loss) : Json()},
-              {"best_step", state.best_step}}
+              {"best_step", state.best_step},
+              {"data", {{"tokens", state.data.tokens}, {"hash", state.data.hash}}}}
              .dump(2) +
          "\n";
 }
@@ -50,6 +51,8 @@ TrainingState read_state(const fs::path& path) {
     json.at("loader").at("position").get_to(state.loader.position);
     if (!json.at("best_loss").is_null()) json.at("best_loss").get_to(state.best_loss);
     json.at("best_step").get_to(state.best_step);
+    json.at("data").at("tokens").get_to(state.data.tokens);
+    json.at("data").at("hash").get_to(state.data.hash);
     return state;
   } catch (const Json::exception&) {
     fail<IoError>("checkpoint: {} is not a training state", path.string());
@@ -64,15 +67,16 @@ void save_checkpoint(const fs::path& run, const TrainingState& state, const Modu
   const fs::path target = all / fmt::format("step-{}", state.step);
   const fs::path unfinished = all / temporary;
   try {
-    if (fs::exists(target)) return;  // a run comes to a step in one way only
+    // A run comes to a step in one way only, so this would be another run's.
+    check<ValueError>(!fs::exists(target), "checkpoint: {} is there already", target.string());
     fs::remove_all(unfinished);
-    fs::create_directories(unfinished);
+    make_folder(unfinished);
     save_safetensors(unfinished / "model.safetensors", model.state_dict());
     save_safetensors(unfinished / "optimizer.safetensors", optimizer.state_dict());
     write_file(unfinished / "state.json", to_json(state));
-    sync_folder(unfinished);
+    sync_to_disk(unfinished);
     fs::rename(unfinished, target);
-    sync_folder(all);
+    sync_to_disk(all);  // before the others go
     for (const auto& entry : fs::directory_iterator(all)) {
       if (step_of(entry.path()) && entry.path() != target) fs::remove_all(entry.path());
     }

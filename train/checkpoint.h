@@ -21,10 +21,11 @@ struct TrainingState {
   LoaderState loader = {};
   double best_loss = std::numeric_limits<double>::infinity();  ///< lowest validation loss so far
   std::int64_t best_step = 0;
+  Fingerprint data = {};  ///< of what the run is trained on
 };
 
-/// Does nothing where this step is saved already: a run comes to a step in one way only. Throws
-/// IoError (a full disk, say); what was there before is then still there.
+/// Throws IoError (a full disk, say) and, where this step is saved already, ValueError; what was
+/// there before is then still there.
 void save_checkpoint(const std::filesystem::path& run, const TrainingState& state,
                      const Module& model, const Optimizer& optimizer);
 

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <scangrad/core/format.h>
 #include <scangrad/train/files.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,12 +77,35 @@ void write_file(const std::filesystem::path& path, const std::vector<std::string
     fail<IoError>("{}: cannot be written: {}; what was there is unchanged", path.string(),
                   std::strerror(reason));
   }
-  sync_folder(path.parent_path());
+  sync_to_disk(path.parent_path());
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const Descriptor opened(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
-  if (opened >= 0) ::fsync(opened);  // not every file system offers it: then there is no more to do
+void sync_to_disk(const std::filesystem::path& path) {
+  const Descriptor opened(path.empty() ? "." : path, O_RDONLY);
+  // EINVAL: a file system that does not offer it, and then there is no more to do.
+  const bool ok = opened >= 0 && (::fsync(opened) == 0 || errno == EINVAL);
+  check<IoError>(ok, "{}: cannot be flushed to the disk: {}", path.string(), std::strerror(errno));
 }
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::is_directory(folder, error)) return;
+  const std::filesystem::path above = folder.parent_path();
+  if (!above.empty() && !std::filesystem::exists(above, error)) make_folder(above);
+  std::filesystem::create_directory(folder, error);
+  check<IoError>(!error, "{}: cannot be made: {}", folder.string(), error.message());
+  sync_to_disk(above);
+}
+
+FolderLock::FolderLock(const std::filesystem::path& folder)
+    : folder_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  check<IoError>(folder_ >= 0, "{}: cannot be opened: {}", folder.string(), std::strerror(errno));
+  if (::flock(folder_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  ::close(folder_);
+  fail<ValueError>("{} is in use: another process, or another part of this one, trains there",
+                   folder.string());
+}
+
+FolderLock::~FolderLock() { ::close(folder_); }
 
 }  // namespace scangrad

@@ -17,7 +17,27 @@ inline void write_file(const std::filesystem::path& path, std::string_view conte
   write_file(path, std::vector<std::string_view>{content});
 }
 
-/// Flushes a folder's entries to the disk, so that a rename in it survives a power cut.
-void sync_folder(const std::filesystem::path& folder);
+/// Flushes to the disk what was written to a file or, of a folder, its entries, so that a rename in
+/// it survives a power cut. Throws IoError where that fails.
+void sync_to_disk(const std::filesystem::path& path);
+
+/// Makes a folder and those above it, where they are not there yet, and flushes their entries.
+/// Throws IoError.
+void make_folder(const std::filesystem::path& folder);
+
+/// The sole right to write in a folder, for the life of the object or, however it ends, of the
+/// process. On a file system that knows no locks it is nobody's.
+class FolderLock {
+ public:
+  /// Throws IoError where there is no such folder, ValueError where another object has the right,
+  /// in this process or in another.
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int folder_;
+};
 
 }  // namespace scangrad

@@ -61,6 +61,8 @@ void MetricsLog::write(const Metrics& metrics) {
   check<IoError>(file_.good(), "metrics: {} cannot be written; is the disk full?", path_.string());
 }
 
+void MetricsLog::sync() { sync_to_disk(path_); }
+
 std::vector<Metrics> read_metrics(const std::filesystem::path& path) {
   const std::string text = read_file(path);
   std::vector<Metrics> all;

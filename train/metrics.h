@@ -23,6 +23,9 @@ class MetricsLog {
   MetricsLog(const std::filesystem::path& path, std::int64_t last_step);
   /// Throws IoError where the disk is full.
   void write(const Metrics& metrics);
+  /// Flushes the lines to the disk: what comes after them is then never there without them. Throws
+  /// IoError.
+  void sync();
 
  private:
   std::filesystem::path path_;

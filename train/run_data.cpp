@@ -49,6 +49,7 @@ RunData open_run_data(const RunConfig& config, const std::optional<CharTokenizer
       fail<ValueError>("data: {}: {}", data.file, error.what());
     }
   }
+  result.fingerprint = tokens->fingerprint();
   TextSplit split = split_text(*tokens, data.length, data.train_fraction);
   result.train = std::make_unique<ChunkDataset>(std::move(split.train));
   result.validation.push_back(std::make_unique<ChunkDataset>(std::move(split.validation)));

@@ -19,6 +19,7 @@ struct RunData {
   std::vector<std::unique_ptr<Dataset>> validation = {};
   std::optional<CharTokenizer> tokenizer = {};  ///< none for words and for files of tokens
   bool shuffle = true;                          ///< words are fresh, so they need none
+  Fingerprint fingerprint = {};                 ///< of a text; words follow from the configuration
 };
 
 /// Opens `config.data`: a text file, a token file (see token_file.h), or the word problem. With a

@@ -80,6 +80,14 @@ Tokens Tokens::map(const std::filesystem::path& path) {
   return tokens;
 }
 
+Fingerprint Tokens::fingerprint() const {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (std::int64_t i = 0; i < size_; ++i) {
+    hash = (hash ^ static_cast<std::uint64_t>((*this)[i])) * 0x100000001b3u;
+  }
+  return {size_, hash};
+}
+
 bool is_token_file(const std::filesystem::path& path) {
   char begin[8] = {};
   std::ifstream(path, std::ios::binary).read(begin, sizeof begin);

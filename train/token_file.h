@@ -6,6 +6,13 @@
 
 namespace scangrad {
 
+/// What data are recognised by. The order of members is frozen.
+struct Fingerprint {
+  std::int64_t tokens = 0;
+  std::uint64_t hash = 0;  ///< FNV-1a, a token at a time
+  bool operator==(const Fingerprint&) const = default;
+};
+
 /// A sequence of tokens that is never changed: in memory, or a file mapped into it, of which only
 /// what is read is loaded. Copies share the memory.
 class Tokens {
@@ -23,6 +30,8 @@ class Tokens {
   }
   /// One more than the largest token allowed.
   std::int64_t vocab_size() const { return vocab_size_; }
+  /// Reads all of them.
+  Fingerprint fingerprint() const;
 
  private:
   Tokens() = default;

@@ -3,7 +3,6 @@
 #include <scangrad/core/format.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/train/evaluate.h>
-#include <scangrad/train/files.h>
 #include <scangrad/train/param_groups.h>
 #include <scangrad/train/trainer.h>
 
@@ -83,6 +82,35 @@ RunConfig read_config(const fs::path& folder) {
   return load_run_config(folder / "config.json");
 }
 
+/// A run begins in a folder without any: old files would stand in for new ones.
+void refuse_run(const fs::path& folder) {
+  check<ValueError>(!fs::exists(folder / "config.json"),
+                    "{} already holds a run; resume it or choose another folder", folder.string());
+  for (const char* rest : {"checkpoints", "metrics.jsonl"}) {
+    check<ValueError>(!fs::exists(folder / rest),
+                      "{} holds {} of an earlier run; remove it or choose another folder",
+                      folder.string(), rest);
+  }
+}
+
+/// While it lives, the default generator is the run's, whose state it takes and leaves.
+class RunGenerator {
+ public:
+  explicit RunGenerator(PhiloxState& state) : state_(state), callers_(default_generator().state()) {
+    default_generator().set_state(state);
+  }
+  ~RunGenerator() {
+    state_ = default_generator().state();
+    default_generator().set_state(callers_);
+  }
+  RunGenerator(const RunGenerator&) = delete;
+  RunGenerator& operator=(const RunGenerator&) = delete;
+
+ private:
+  PhiloxState& state_;
+  PhiloxState callers_;
+};
+
 /// What is missing or wrong in the configuration shows before any data is read.
 const RunConfig& validated(const RunConfig& config) {
   validate(config);
@@ -101,18 +129,20 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
   model_ = make_model(config_);
   optimizer_ = make_optimizer(config_, *model_);
   state_.generator = {stream_seed(config.seed, Stream::dropout), 0};
+  state_.data = data_.fingerprint;
 }
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder)
     : Trainer(config, folder, std::nullopt) {
-  check<ValueError>(!fs::exists(folder / "config.json"),
-                    "{} already holds a run; resume it or choose another folder", folder.string());
+  refuse_run(folder);
 }
 
-void Trainer::open_folder() const {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  check<IoError>(!error, "{}: cannot be made: {}", folder_.string(), error.message());
+void Trainer::open_folder() {
+  if (!lock_) {
+    make_folder(folder_);
+    lock_.emplace(folder_);
+    refuse_run(folder_);  // one that began after this object was made
+  }
   if (data_.tokenizer) write_tokenizer(folder_, *data_.tokenizer);
   write_file(folder_ / "config.json", to_json(config_) + "\n");  // last: the run now exists
 }
@@ -122,8 +152,15 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
   RunConfig config = read_config(folder);
   if (steps) config.steps = *steps;
   std::unique_ptr<Trainer> trainer(new Trainer(config, folder, read_tokenizer(folder)));
+  trainer->lock_.emplace(folder);
   if (const auto checkpoint = latest_checkpoint(folder)) {
     trainer->state_ = load_checkpoint(*checkpoint, *trainer->model_, trainer->optimizer_.get());
+    const Fingerprint then = trainer->state_.data, now = trainer->data_.fingerprint;
+    check<ValueError>(then == now,
+                      "data: {} has changed since the run in {} was saved ({} tokens with hash "
+                      "{:016x} then, {} with {:016x} now); restore it or begin a new run",
+                      config.data.file, folder.string(), then.tokens, then.hash, now.tokens,
+                      now.hash);
     trainer->loader_.set_state(trainer->state_.loader);
   }
   check<ValueError>(trainer->state_.step <= config.steps, "{} has already {} steps; {} are fewer",
@@ -133,6 +170,7 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
 
 Tensor Trainer::train_step(double rate) {
   const std::int64_t parts = config_.optimizer.accumulate;
+  const RunGenerator dropout(state_.generator);
   Tensor total;
   optimizer_->zero_grad();
   for (std::int64_t i = 0; i < parts; ++i) {
@@ -151,7 +189,6 @@ double Trainer::gradient_norm() const {
 }
 
 void Trainer::save() {
-  state_.generator = default_generator().state();
   state_.loader = loader_.state();
   save_checkpoint(folder_, state_, *model_, *optimizer_);
 }
@@ -159,7 +196,6 @@ void Trainer::save() {
 TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
   const RunConfig& c = config_;
   open_folder();
-  default_generator().set_state(state_.generator);
   model_->train();
   MetricsLog log(folder_ / "metrics.jsonl", state_.step);
   TrainingResult result;
@@ -208,7 +244,10 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
     }
     // The line before the checkpoint: a run killed between the two cuts it and writes it again.
     if (logs || validates) log.write(line);
-    if (saves) save();
+    if (saves) {
+      log.sync();
+      save();
+    }
     if (logs && callbacks.on_log) callbacks.on_log(line);
     if (validates && callbacks.on_validation) callbacks.on_validation(line);
     start = Clock::now();

@@ -2,6 +2,7 @@
 #include <scangrad/models/language_model.h>
 #include <scangrad/train/checkpoint.h>
 #include <scangrad/train/config.h>
+#include <scangrad/train/files.h>
 #include <scangrad/train/metrics.h>
 #include <scangrad/train/optimizer.h>
 #include <scangrad/train/run_data.h>
@@ -36,20 +37,25 @@ struct TrainingResult {
 };
 
 /// A run: model, optimizer, data and their folder, which holds config.json (all that decides the
-/// run, resolved), tokenizer.json (for text), metrics.jsonl and checkpoints/. Killed at any moment
-/// and resumed, it ends with the same weights and, but for times, the same metrics.
+/// run, resolved), tokenizer.json (for text), metrics.jsonl and checkpoints/. Only the latest
+/// checkpoint is kept, which need not be the one of the lowest validation loss. Killed at any
+/// moment and resumed, a run ends with the same weights and, but for times, the same metrics.
+///
+/// Randomness is the run's own: the default generator is the caller's, and left as it was.
 class Trainer {
  public:
   /// A new run in `folder`, where nothing is written before `run`. Throws ValueError where it holds
-  /// a run already, and what `validate`, the model and `open_run_data` throw.
+  /// a run, or what an earlier one left, and what `validate`, the model and `open_run_data` throw.
   Trainer(const RunConfig& config, const std::filesystem::path& folder);
   /// The run in `folder` as its latest checkpoint left it; from the start if it has none. `steps`,
-  /// where given, replaces how long the run is; ValueError where it is longer already.
+  /// where given, replaces how long the run is; ValueError where it is longer already, where the
+  /// data are no longer the same, and where another Trainer goes on with this run.
   static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder,
                                          std::optional<std::int64_t> steps = std::nullopt);
 
   /// Trains to the end of the run, and saves it there. Throws ValueError where the loss or a
-  /// gradient is no longer finite; the last checkpoint is then as it was.
+  /// gradient is no longer finite, and the last checkpoint is then as it was; and where another
+  /// Trainer has begun a run in the folder.
   TrainingResult run(const TrainingCallbacks& callbacks = {});
   /// The model on the validation data. Text: val_loss. Words: val_loss at the trained length and,
   /// for each length L, accuracy_L and last_accuracy_L.
@@ -63,7 +69,7 @@ class Trainer {
  private:
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
           const std::optional<CharTokenizer>& tokenizer);
-  void open_folder() const;
+  void open_folder();
   Tensor train_step(double rate);
   double gradient_norm() const;
   void save();
@@ -75,6 +81,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   Loader loader_;
   TrainingState state_;
+  std::optional<FolderLock> lock_;  // from the first write, or from the resumption
 };
 
 /// A run's model, ready for use.

@@ -40,7 +40,7 @@ TEST_CASE("weights, moments and the state of training come back to the bit") {
   Model model(5);
   sg::AdamW optimizer = optimizer_of(model);
   take_step(optimizer, model);
-  sg::save_checkpoint(run, {1, {7, 1ull << 60}, {2, 3}, 1.0 / 3, 1}, model, optimizer);
+  sg::save_checkpoint(run, {1, {7, 1ull << 60}, {2, 3}, 1.0 / 3, 1, {9, ~0ull}}, model, optimizer);
 
   Model other(5);
   sg::AdamW other_optimizer = optimizer_of(other);
@@ -51,6 +51,7 @@ TEST_CASE("weights, moments and the state of training come back to the bit") {
   CHECK(state.loader.epoch == 2);
   CHECK(state.loader.position == 3);
   CHECK(state.best_loss == 1.0 / 3);
+  CHECK(state.data == sg::Fingerprint{9, ~0ull});
   CHECK(other.weight.to_vector<float>() == model.weight.to_vector<float>());
   take_step(optimizer, model);  // the same moments take the same step
   take_step(other_optimizer, other);
@@ -70,6 +71,15 @@ TEST_CASE("the newest replaces the others only once it is whole") {
   CHECK(sg::latest_checkpoint(run)->filename() == "step-10");
   CHECK(!fs::exists(run / "checkpoints" / "step-9"));
   CHECK(!fs::exists(run / "checkpoints" / ".unfinished"));
+}
+
+TEST_CASE("a checkpoint is never taken for another of the same step") {
+  const fs::path run = fresh("checkpoint_e");
+  Model model(2);
+  sg::AdamW optimizer = optimizer_of(model);
+  sg::save_checkpoint(run, {.step = 1}, model, optimizer);
+  CHECK_THROWS_WITH(sg::save_checkpoint(run, {.step = 1}, model, optimizer),
+                    ContainsSubstring("step-1 is there already"));
 }
 
 TEST_CASE("a checkpoint that cannot be written leaves the one before") {

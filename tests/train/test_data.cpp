@@ -90,6 +90,7 @@ TEST_CASE("Token files are mapped, with 2 or 4 bytes a token as the vocabulary n
     CHECK(mapped.size() == 4);
     CHECK(mapped.vocab_size() == vocab);
     for (std::int64_t i = 0; i < 4; ++i) CHECK(mapped[i] == tokens[static_cast<std::size_t>(i)]);
+    CHECK(mapped.fingerprint() == Tokens(tokens, vocab).fingerprint());  // however they are stored
   }
 }
 

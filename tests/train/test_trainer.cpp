@@ -281,6 +281,67 @@ TEST_CASE("What cannot be trained is refused with the reason, and no run is left
   CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("has no checkpoint yet"));
 }
 
+TEST_CASE("What an earlier run left is never taken for a new one's") {
+  const fs::path folder = fresh("leftover");
+  RunConfig config = tiny("words");
+  config.steps = 10;
+  Trainer(config, folder).run();
+  fs::remove(folder / "config.json");
+  config.seed = 2;
+  CHECK_THROWS_WITH(Trainer(config, folder), ContainsSubstring("holds checkpoints of an earlier"));
+  fs::remove_all(folder / "checkpoints");
+  CHECK_THROWS_WITH(Trainer(config, folder),
+                    ContainsSubstring("holds metrics.jsonl of an earlier"));
+  fs::remove(folder / "metrics.jsonl");
+  CHECK(Trainer(config, folder).run().steps == 10);
+}
+
+TEST_CASE("Only one trainer at a time goes on with a run") {
+  const fs::path folder = fresh("shared");
+  Trainer first(tiny("words"), folder), second(tiny("words"), folder);
+  first.run(stop_after(5));
+  CHECK_THROWS_WITH(second.run(), ContainsSubstring("is in use"));
+  CHECK_THROWS_WITH(Trainer::resume(folder), ContainsSubstring("is in use"));
+  CHECK(open_run(folder).step == 5);  // reading is free
+  CHECK(first.run(stop_after(5)).steps == 10);
+}
+
+TEST_CASE("Of two trainers made for one folder, the later finds the earlier one's run there") {
+  const fs::path folder = fresh("second");
+  Trainer second(tiny("words"), folder);
+  Trainer(tiny("words"), folder).run(stop_after(5));
+  CHECK_THROWS_WITH(second.run(), ContainsSubstring("already holds a run"));
+}
+
+TEST_CASE("A run has its own randomness: it neither sees nor moves the caller's generator") {
+  const fs::path alone = fresh("random_alone"), watched = fresh("random_watched");
+  Trainer(tiny("text"), alone).run();
+  manual_seed(11);
+  const auto draws = [](const Metrics&) { uniform({3}); };  // as one that samples would
+  Trainer(tiny("text"), watched).run({.on_log = draws});
+  CHECK(default_generator().state().seed == 11);
+  CHECK(default_generator().state().offset == 10);  // one Philox block for each of ten lines
+  check_same_run(alone, watched);
+}
+
+TEST_CASE("A run whose data have changed is not resumed; with the data restored it is") {
+  const fs::path whole = fresh("data_whole"), changed = fresh("data_changed");
+  const RunConfig config = tiny("text");
+  Trainer(config, whole).run();
+  Trainer(config, changed).run(stop_after(33));
+  const std::string text = sample_text();
+  std::string other = text;
+  std::swap(other[0], other[1]);  // of the same length and characters
+  for (const std::string& edited : {other, text + "to be", text.substr(1)}) {
+    write_file(config.data.file, edited);
+    CHECK_THROWS_AS(Trainer::resume(changed), ValueError);
+    CHECK_THROWS_WITH(Trainer::resume(changed), ContainsSubstring("text.txt has changed since"));
+  }
+  write_file(config.data.file, text);
+  Trainer::resume(changed)->run();
+  check_same_run(whole, changed);
+}
+
 TEST_CASE("Text with characters that the trained model does not know is refused") {
   const fs::path folder = fresh("unknown");
   Trainer(tiny("text"), folder).run();
