@@ -4,7 +4,12 @@
 #include <scangrad/core/error.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
+#include <scangrad/ops/norm.h>
+#include <scangrad/ops/random.h>
 #include <scangrad/ops/reduce.h>
+#include <scangrad/ops/scan.h>
+#include <scangrad/ops/shape.h>
+#include <scangrad/ops/softmax.h>
 #include <scangrad/tools/bench.h>
 #include <scangrad/tools/stopwatch.h>
 
@@ -33,6 +38,13 @@ const std::vector<OpBenchmark>& op_benchmarks() {
       {"gelu", 2, [](const Tensor& x) { return gelu(x); }},
       {"sum (rows)", 1, [](const Tensor& x) { return sum(x, {-1}); }},
       {"sum (columns)", 1, [](const Tensor& x) { return sum(x, {0}); }},
+      {"amax (rows)", 1, [](const Tensor& x) { return amax(x, {-1}); }},
+      {"transpose", 2, [](const Tensor& x) { return contiguous(transpose(x, 0, 1)); }},
+      {"cumsum (rows)", 2, [](const Tensor& x) { return cumsum(x, -1); }},
+      {"softmax", 2, [](const Tensor& x) { return softmax(x, -1); }},
+      {"layer_norm", 2, [](const Tensor& x) { return layer_norm(x); }},
+      {"rms_norm", 2, [](const Tensor& x) { return rms_norm(x); }},
+      {"dropout", 2, [](const Tensor& x) { return dropout(x, 0.1); }},
   };
   return table;
 }
@@ -70,11 +82,13 @@ void bench_ops(const BenchOptions& options, const std::vector<std::string>& chos
   print_row({{"op", "copy"}, {"gb_per_second", rate * 1e-9}}, options.json);
   const auto rows = static_cast<std::int64_t>(megabytes * 1e6) /
                     static_cast<std::int64_t>(1024 * size_of(like.dtype));
-  const Tensor x = ones({std::max<std::int64_t>(rows, 1), 1024}, like) * 0.5;
+  // Two operands in turn, so that neither is read from the cache.
+  const Tensor x = uniform({std::max<std::int64_t>(rows, 1), 1024}, like), other = clone(x);
   const double bytes = static_cast<double>(x.numel()) * static_cast<double>(size_of(like.dtype));
   for (const OpBenchmark& op : op_benchmarks()) {
     if (!wanted(op.name)) continue;
-    const double ms = median_milliseconds(like.device, options.budget, [&](int) { op.run(x); });
+    const double ms = median_milliseconds(like.device, options.budget,
+                                          [&](int i) { op.run(i % 2 == 0 ? x : other); });
     const double floor = op.passes * bytes / rate * 1e3;
     print_row({{"op", op.name},
                {"dtype", options.dtype},

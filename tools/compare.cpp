@@ -175,6 +175,7 @@ void compare(const Arguments& arguments) {
   write_chart(comparison, out);
   fmt::print(stderr, "\n{}\n", comparison.title);
   arguments.json ? print_json(results) : print_table(results);
+  std::fflush(stdout);
   fmt::print(stderr, "curves: {}\n", (out / "compare.svg").string());
 }
 
