@@ -29,13 +29,20 @@ static inline C sum_over(std::int64_t n, const F& f) {
 /// The largest f(j) for j < n; −∞ if there is none. NaN is passed over.
 template <class C, class F>
 static inline C max_over(std::int64_t n, const F& f) {
-  C largest = -std::numeric_limits<C>::infinity();
+  using Limits = std::numeric_limits<C>;
+  C largest = -Limits::infinity();
 #pragma omp simd reduction(max : largest)
   for (std::int64_t j = 0; j < n; ++j) {
     const C value = f(j);
     largest = value > largest ? value : largest;
   }
-  return largest;
+  if (largest > Limits::lowest()) return largest;
+  // The lanes of a max start from −∞ (gcc) or from the lowest finite number (clang), which may then
+  // be no element.
+  for (std::int64_t j = 0; j < n; ++j) {
+    if (f(j) == Limits::lowest()) return Limits::lowest();
+  }
+  return -Limits::infinity();
 }
 
 /// f(j) for j < n.
