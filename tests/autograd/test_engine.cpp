@@ -8,6 +8,7 @@
 #include <scangrad/ops/shape.h>
 #include <scangrad/tests/support/catch.h>
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -115,41 +116,25 @@ TEST_CASE("a second backward through a freed graph is an error that says what to
   CHECK(of(x.grad()) == Values{4});
 }
 
-TEST_CASE("an edit of a saved tensor is found, an edit of another is not") {
-  const Tensor w = leaf({2});
-  Tensor x = sg::from<double>({3});
-  const Tensor y = w * x;  // saves x
-  const Tensor z = w + x;  // does not
-  sg::add_(x, sg::ones({1}, {sg::f64}));
-  CHECK_THROWS_WITH(sg::backward(y), ContainsSubstring("mul") && ContainsSubstring("in place"));
-  sg::backward(z);
-  CHECK(of(w.grad()) == Values{1});
-}
-
-TEST_CASE("an edit through a view of a saved tensor is found too") {
-  const Tensor w = leaf({2, 3});
-  const Tensor x = sg::from<double>({3, 4});
-  const Tensor y = w * x;
-  Tensor part = sg::slice(x, 0, 0, 1);
-  sg::mul_(part, 2);
-  CHECK_THROWS_AS(sg::backward(sg::sum(y)), sg::GradError);
-}
-
-TEST_CASE("in-place edits that would get gradients wrong are refused, and change nothing") {
-  Tensor x = leaf({1, 2});
-  Tensor y = x * 2.0;
-  Tensor plain = sg::from<double>({1, 1});
-  CHECK_THROWS_WITH(sg::add_(x, plain), ContainsSubstring("leaf"));
-  CHECK_THROWS_WITH(sg::mul_(y, 2), ContainsSubstring("recorded operation"));
-  CHECK_THROWS_AS(sg::copy_(plain, y), sg::GradError);
-  CHECK_THROWS_AS(sg::add_(plain, x), sg::GradError);
-  Tensor expanded = sg::expand(sg::from<double>({1}), {3});
-  CHECK_THROWS_WITH(sg::mul_(expanded, 2), ContainsSubstring("share memory"));
-  CHECK(of(x) == Values{1, 2});
-  CHECK(of(plain) == Values{1, 1});
-  const auto guard = sg::no_grad();
-  sg::add_(x, plain);  // an optimizer's step
-  CHECK(of(x) == Values{2, 3});
+TEST_CASE("tensors of size 0 and without dimensions go forward and backward like others") {
+  const Tensor scalar = Tensor(sg::from<double>({3}, {})).requires_grad_(true);
+  const Tensor none = Tensor(sg::from<double>({}, {2, 0})).requires_grad_(true);
+  const Tensor row = leaf({1, 2});
+  sg::backward(sg::square(scalar));  // 0-d: no gradient need be given
+  CHECK(scalar.grad().shape() == sg::Shape{});
+  CHECK(of(scalar.grad()) == Values{6});
+  // A sum over nothing still leads to every leaf, with zeros for those that were broadcast.
+  const Tensor y = none * scalar;
+  CHECK(y.shape() == sg::Shape{2, 0});
+  sg::backward(sg::sum(y) + sg::sum(row * scalar));
+  CHECK(none.grad().shape() == sg::Shape{2, 0});
+  CHECK(of(scalar.grad()) == Values{6 + 3});
+  CHECK(of(row.grad()) == Values{3, 3});
+  sg::backward(sg::exp(none), sg::zeros({2, 0}, {sg::f64}));
+  CHECK(none.grad().numel() == 0);
+  // Second derivatives of a scalar, to a scalar.
+  const Tensor slope = sg::grad(sg::exp(scalar), scalar, {.create_graph = true});
+  CHECK(of(sg::grad(slope, scalar))[0] == Approx(std::exp(3)));
 }
 
 TEST_CASE("grad: gradients by leaves and by tensors on the way, stored nowhere") {
