@@ -68,6 +68,24 @@ std::vector<OpCase> creation_cases() {
        .reference = elements([](std::int64_t i) { return 3 - 0.5 * static_cast<double>(i); }),
        .inputs = vectors(),
        .differentiable = false});
+  const auto constant = [&](const char* name, sg::Tensor (*f)(const sg::Tensor& like),
+                            double value) {
+    rows.push_back({.name = name,
+                    .op = [f](const Tensors& in) { return Tensors{f(in[0])}; },
+                    .reference = elements([value](std::int64_t) { return value; }),
+                    .inputs = unary_inputs(),
+                    .dtypes = {sg::f64, sg::f32, sg::bf16, sg::i32, sg::i64},
+                    .differentiable = false});
+  };
+  constant(
+      "full", [](const sg::Tensor& like) { return sg::full(like.shape(), -3, like.options()); },
+      -3);
+  constant(
+      "zeros", [](const sg::Tensor& like) { return sg::zeros(like.shape(), like.options()); }, 0);
+  constant(
+      "ones", [](const sg::Tensor& like) { return sg::ones(like.shape(), like.options()); }, 1);
+  constant("zeros_like", sg::zeros_like, 0);
+  constant("ones_like", sg::ones_like, 1);
   std::vector<Operands> squares;
   for (const std::int64_t n : {0, 1, 2, 5, 150}) squares.push_back({values({n, n})});
   rows.push_back(

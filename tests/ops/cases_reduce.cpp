@@ -98,6 +98,19 @@ std::vector<OpCase> extreme_cases() {
       reduction({1}, true, first_smallest), {});
   rows.back().differentiable = false;
   rows.back().result_dtype = to_i64;
+  std::vector<Operands> whole;
+  for (const sg::Shape& shape :
+       std::vector<sg::Shape>{{}, {1}, {5}, {3, 4}, {2, 1, 4}, {137, 257}}) {
+    whole.push_back({distinct(shape, -9, 9)});
+  }
+  row("max.all", [](const sg::Tensors& in) { return sg::Tensors{sg::max(in[0])}; },
+      reduction({}, false, largest), {});
+  rows.back().inputs = whole;
+  rows.back().refuses_empty = true;
+  row("min.all", [](const sg::Tensors& in) { return sg::Tensors{sg::min(in[0])}; },
+      reduction({}, false, smallest), {});
+  rows.back().inputs = whole;
+  rows.back().refuses_empty = true;
   return rows;
 }
 

@@ -1,5 +1,7 @@
 // Rows for the scans. The reference is the definition, step by step.
+#include <scangrad/ops/matmul.h>
 #include <scangrad/ops/scan.h>
+#include <scangrad/ops/shape.h>
 #include <scangrad/tests/ops/op_case.h>
 
 #include <algorithm>
@@ -107,13 +109,43 @@ struct Scan {
   std::vector<Operands> calls;
   std::vector<std::string> covers = {};
   Tolerance tolerance = {};
+  bool needs_initial = false;
 };
+
+/// `row` without the first state of an exclusive scan. Where that is an infinite identity it has no
+/// finite differences, but the states after it have.
+OpCase without_first(OpCase row, bool reverse) {
+  row.name += ".after_first";
+  row.differentiable = true;
+  row.op = [op = row.op, reverse](const sg::Tensors& in) {
+    sg::Tensors out = op(in);
+    const std::int64_t steps = out[0].size(1);
+    out[0] = reverse ? sg::slice(out[0], 1, 0, std::max<std::int64_t>(steps - 1, 0))
+                     : sg::slice(out[0], 1, 1);
+    return out;
+  };
+  row.reference = [reference = row.reference, reverse](const Arrays& in) {
+    Arrays out = reference(in);
+    sg::Shape shape = out[0].shape;
+    shape[1] = std::max<std::int64_t>(shape[1] - 1, 0);
+    Array rest(shape);
+    reference::for_each_index(shape, [&](sg::Shape index) {
+      double& to = rest.at(index);
+      if (!reverse) ++index[1];
+      to = out[0].at(index);
+    });
+    out[0] = rest;
+    return out;
+  };
+  return row;
+}
 
 /// A row for each way to set reverse, exclusive and initial.
 void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
   for (const char* direction : {"", ".reverse"}) {
     for (const char* kind : {"", ".exclusive"}) {
       for (const char* start : {"", ".initial"}) {
+        if (scan.needs_initial && !*start) continue;
         Definition reference = scan.definition;
         reference.reverse = *direction;
         reference.exclusive = *kind;
@@ -125,8 +157,6 @@ void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
           initial.shape = without_time(initial.shape);
           operands.push_back(initial);
         }
-        // An infinite identity in the output has no finite differences; the row with an initial
-        // state has.
         const bool differentiable = !reference.exclusive || reference.has_initial ||
                                     !std::isinf(reference.identity({1, 1})[0]);
         const auto op = [run = scan.run, reference](const sg::Tensors& in) {
@@ -142,8 +172,8 @@ void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
                         .inputs = calls,
                         .covers = scan.covers,
                         .tolerance = scan.tolerance,
-                        .differentiable = differentiable,
-                        .twice_differentiable = differentiable});
+                        .differentiable = differentiable});
+        if (!differentiable) rows.push_back(without_first(rows.back(), reference.reverse));
       }
     }
   }
@@ -237,6 +267,53 @@ OpCase with_indices(const std::string& name,
           .inputs = scalar_calls(distinct({}))};
 }
 
+/// A scan of two operands that broadcast in their dimensions before the last `own`: the definition
+/// of the widened ones.
+OpCase with_broadcast(const std::string& name, const Scan& scan,
+                      const std::vector<std::pair<sg::Shape, sg::Shape>>& shapes) {
+  const int own = scan.definition.own;
+  std::vector<Operands> calls;
+  for (const auto& [a, b] : shapes) calls.push_back({values(a, -0.5, 0.5), values(b, -1, 1)});
+  return {.name = name,
+          .op =
+              [run = scan.run](const sg::Tensors& in) {
+                const auto [states, last] = run(in, {.dim = 1});
+                return sg::Tensors{states, last};
+              },
+          .reference =
+              [definition = scan.definition, own](const Arrays& in) {
+                Arrays leading, wide;
+                for (const Array& x : in) {
+                  leading.emplace_back(x.shape.slice(0, x.shape.rank() - own));
+                }
+                for (const Array& x : in) {
+                  sg::Shape shape = reference::broadcast_shape(leading);
+                  for (int i = own; i > 0; --i) shape.push_back(x.shape[x.shape.rank() - i]);
+                  Array y(shape);
+                  reference::for_each_index(shape, [&](const sg::Shape& index) {
+                    y.at(index) = reference::broadcast_at(x, index);
+                  });
+                  wide.push_back(y);
+                }
+                return definition(wide);
+              },
+          .inputs = calls,
+          .tolerance = scan.tolerance};
+}
+
+/// associative_scan of matrix products.
+sg::ScanResult products(const sg::Tensors& in, const sg::ScanOptions& options) {
+  const auto [states, last] =
+      sg::associative_scan([](const sg::Tensors& l,
+                              const sg::Tensors& r) { return sg::Tensors{sg::matmul(l[0], r[0])}; },
+                           {in[0]},
+                           {.dim = options.dim,
+                            .reverse = options.reverse,
+                            .exclusive = options.exclusive,
+                            .initial = {*options.initial}});
+  return {states[0], last[0]};
+}
+
 }  // namespace
 
 std::vector<OpCase> scan_cases() {
@@ -270,23 +347,37 @@ std::vector<OpCase> scan_cases() {
                   scalar_calls(values({})),
                   {},
                   sums});
-  add_rows(rows, {"linear_scan",
-                  of_two<sg::linear_scan>,
-                  of_actions(0, 2, zero),
-                  scalar_calls(values({}, -1, 1), 2),
-                  {"linear_scan_backward"},
-                  sums});
-  add_rows(rows, {"matmul_scan",
-                  of_one<sg::matmul_scan>,
-                  of_actions(2, 1, unit),
-                  matrix_calls(0),
-                  {"matmul_scan_backward"},
-                  sums});
-  add_rows(rows, {"affine_scan",
-                  of_two<sg::affine_scan>,
-                  of_actions(2, 2, zero),
-                  matrix_calls(2),
-                  {"affine_scan_backward"},
-                  sums});
+  const Scan linear{"linear_scan",
+                    of_two<sg::linear_scan>,
+                    of_actions(0, 2, zero),
+                    scalar_calls(values({}, -1, 1), 2),
+                    {"linear_scan_backward"},
+                    sums};
+  const Scan products_of_matrices{"matmul_scan",   of_one<sg::matmul_scan>,  of_actions(2, 1, unit),
+                                  matrix_calls(0), {"matmul_scan_backward"}, sums};
+  const Scan affine{"affine_scan",   of_two<sg::affine_scan>,  of_actions(2, 2, zero),
+                    matrix_calls(2), {"affine_scan_backward"}, sums};
+  for (const Scan& scan : {linear, products_of_matrices, affine}) add_rows(rows, scan);
+  rows.push_back(with_broadcast("linear_scan.broadcast", linear,
+                                {{{1, 1}, {1, 1}},
+                                 {{1}, {0, 3}},
+                                 {{5, 1}, {2, 5, 3}},
+                                 {{2, 4, 3}, {4, 1}},
+                                 {{2, 1}, {1, 3}},
+                                 {{13, 1}, {50, 13, 32}}}));
+  rows.push_back(with_broadcast("affine_scan.broadcast", affine,
+                                {{{1, 1, 1, 1}, {1, 1, 1, 1}},
+                                 {{1, 2, 2}, {0, 3, 1, 2}},
+                                 {{4, 2, 2}, {2, 4, 3, 2}},
+                                 {{2, 3, 2, 2}, {3, 1, 2}},
+                                 {{2, 1, 2, 2}, {1, 3, 2, 2}},
+                                 {{13, 8, 8}, {20, 13, 10, 8}}}));
+  Scan given = products_of_matrices;  // associative_scan, of the same operation
+  given.name = "associative_scan";
+  given.run = products;
+  given.covers = {};
+  given.tolerance.stores_intermediates = true;  // its products are tensors of the dtype
+  given.needs_initial = true;
+  add_rows(rows, given);
   return rows;
 }

@@ -73,6 +73,8 @@ struct OpCase {
   Tolerance tolerance = {};
   bool differentiable = true;
   bool twice_differentiable = true;
+  /// There is no result for an empty operand: instead of such a call, one that throws is asked for.
+  bool refuses_empty = false;
 };
 
 /// The operand's tensor, contiguous, on the CPU; `seed` tells the operands of one call apart.

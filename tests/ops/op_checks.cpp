@@ -298,7 +298,17 @@ int check_inputs(const OpCase& row) {
     }
   }
   require(row.inputs.size() >= 5, "has ", row.inputs.size(), " calls; five at least");
-  require(empty, "has no call with an empty operand");
+  if (row.refuses_empty) {
+    bool refused = false;
+    try {
+      row.op({sg::zeros({0}, {sg::f64})});
+    } catch (const sg::ValueError&) {
+      refused = true;
+    }
+    require(refused && !empty, "took an empty operand");
+  } else {
+    require(empty, "has no call with an empty operand");
+  }
   require(single, "has no call with an operand of one element");
   require(many, "has no call with 20,000 elements or more");
   return static_cast<int>(row.inputs.size());
