@@ -83,8 +83,8 @@ SCANGRAD_FUNCTOR(PowScalar, return std::pow(x, a);)
 /// Clevert, Unterthiner, Hochreiter: "Exponential linear units" (2015).
 SCANGRAD_FUNCTOR(Elu, return x > T(0) ? x : a * math::expm1(x);)
 /// log(1 + exp(a x)) / a, without overflow.
-SCANGRAD_FUNCTOR(Softplus, const T u = x * a;
-                 return (u > T(0) ? u + std::log1p(math::exp(-u)) : std::log1p(math::exp(u))) / a;)
+SCANGRAD_FUNCTOR(Softplus, const T u = x * a; const T above = u > T(0) ? u : T(0);
+                 return (above + math::log1p_unit(math::exp(-std::fabs(u)))) / a;)
 SCANGRAD_FUNCTOR(Clamp, return x < a ? a : x > b ? b : x;)  // NaN stays NaN
 #undef SCANGRAD_FUNCTOR
 

@@ -1,7 +1,6 @@
 #pragma once
-#include <scangrad/core/bfloat16.h>
+#include <scangrad/ops/vector_math.h>
 
-#include <cmath>
 #include <limits>
 
 // The scalar monoids of the scans, shared by every backend: an identity and an associative
@@ -74,9 +73,10 @@ struct LogSumExp {
   }
   template <class T>
   SCANGRAD_FN static T combine(T l, T r) {
+    using functors::math::exp, functors::math::log1p_unit;
     const T most = l != l || l > r ? l : r, difference = l > r ? r - l : l - r;
     const bool infinite = most == lowest<T>() || most == highest<T>();
-    return infinite ? most : most + std::log1p(std::exp(difference));
+    return infinite ? most : most + log1p_unit(exp(difference));
   }
 };
 

@@ -58,6 +58,14 @@ TEST_CASE("elu is as accurate near zero as elsewhere") {
                    [](double x) { return x > 0 ? x : std::expm1(x); }) < 2);
 }
 
+// softplus reads log1p, whose argument eˣ is denormal or 0 far below, where the result is eˣ
+// itself.
+TEST_CASE("softplus is within 3 ulp over the whole range") {
+  CHECK(worst_ulps([](const sg::Tensor& x) { return sg::softplus(x); },
+                   [](double x) { return std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))); }) <
+        3);
+}
+
 // Below −88 the exponential inside overflows: the result is 0, not NaN and not noise.
 TEST_CASE("sigmoid is within 3 ulp where its value is a normal number, and 0 below") {
   const std::vector<float> x = floats_of_every_magnitude();
