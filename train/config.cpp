@@ -1,5 +1,6 @@
 #include <scangrad/core/format.h>
 #include <scangrad/train/config.h>
+#include <scangrad/train/word_problem.h>
 
 #include <nlohmann/json.hpp>
 
@@ -213,7 +214,7 @@ void set(RunConfig& config, const std::string& assignment) {
 
 void validate(const RunConfig& c) {
   one_of("data.kind", c.data.kind, {"text", "words"});
-  one_of("data.group", c.data.group, {"s3", "a5", "s5"});
+  one_of("data.group", c.data.group, PermutationGroup::names());
   one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
   one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
   one_of("precision", c.precision, {"fp32"});

@@ -16,7 +16,7 @@ namespace scangrad {
 struct DataConfig {
   std::string kind = "text";    ///< `text`: a file's characters; `words`: products in a group
   std::string file = "";        ///< of `text`
-  std::string group = "s3";     ///< of `words`: `s3`, `a5` or `s5`
+  std::string group = "s3";     ///< of `words`: `s3`, `s4`, `s5`, `a4` or `a5`
   std::int64_t length = 256;    ///< T, tokens that a sequence predicts
   double train_fraction = 0.9;  ///< of `text`: the rest validates
   std::vector<std::int64_t> eval_lengths = {};  ///< of `words`: besides `length`

@@ -21,10 +21,15 @@ bool is_even(const Permutation& p) {
 
 }  // namespace
 
+const std::vector<std::string>& PermutationGroup::names() {
+  static const std::vector<std::string> all = {"s3", "s4", "s5", "a4", "a5"};
+  return all;
+}
+
 PermutationGroup::PermutationGroup(const std::string& name) {
-  const bool known = name == "s3" || name == "s4" || name == "s5" || name == "a4" || name == "a5";
-  check<ValueError>(known, "word problem: unknown group '{}'; there are s3, s4, s5, a4 and a5",
-                    name);
+  check<ValueError>(std::find(names().begin(), names().end(), name) != names().end(),
+                    "word problem: unknown group '{}'; there are {}", name,
+                    fmt::join(names(), ", "));
   Permutation p(static_cast<std::size_t>(name[1] - '0'));
   std::iota(p.begin(), p.end(), 0);
   std::vector<Permutation> elements;

@@ -9,8 +9,10 @@ namespace scangrad {
 /// A group of permutations, its elements numbered in lexicographic order (0 is the identity).
 class PermutationGroup {
  public:
-  /// `s3`, `s4`, `s5` (all permutations) or `a4`, `a5` (the even ones). Throws ValueError on
-  /// others.
+  /// Those that there are: `s3`, `s4`, `s5` (all permutations) and `a4`, `a5` (the even ones).
+  static const std::vector<std::string>& names();
+
+  /// Throws ValueError where `names` has no such group.
   explicit PermutationGroup(const std::string& name);
 
   std::int64_t order() const { return order_; }

@@ -3,6 +3,7 @@
 #include <scangrad/core/error.h>
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/train/config.h>
+#include <scangrad/train/word_problem.h>
 
 #include <string>
 
@@ -87,4 +88,9 @@ TEST_CASE("values that no run can have are named") {
   CHECK(refused("data.train_fraction=1") ==
         "config: data.train_fraction must be between 0 and 1, not 1");
   CHECK(refused("batch=64") == "no error");
+  CHECK(refused("data.group=s6") ==
+        "config: data.group 's6' does not exist; use s3, s4, s5, a4, a5");
+  for (const std::string& group : sg::PermutationGroup::names()) {
+    CHECK(refused("data.group=" + group) == "no error");
+  }
 }
