@@ -12,7 +12,8 @@ namespace scangrad {
 namespace {
 
 constexpr std::size_t alignment = 64;
-// Under a sanitizer nothing is cached, so that it sees every use after free.
+// Under a sanitizer nothing is cached and nothing rounded up, so that it sees every use after free
+// and every access past the end.
 #if defined(__has_feature)  // clang
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SCANGRAD_SANITIZED
@@ -21,13 +22,15 @@ constexpr std::size_t alignment = 64;
 #define SCANGRAD_SANITIZED
 #endif
 #ifdef SCANGRAD_SANITIZED
-constexpr std::size_t cache_limit = 0;
+constexpr bool sanitized = true;
 #else
-constexpr std::size_t cache_limit = std::size_t{2} << 30;
+constexpr bool sanitized = false;
 #endif
+constexpr std::size_t cache_limit = sanitized ? 0 : std::size_t{2} << 30;
 
 /// Sizes are rounded up to one of eight steps per power of two: at most an eighth is wasted.
 std::size_t size_class(std::size_t bytes) {
+  if (sanitized) return bytes;
   const std::size_t step = std::max(alignment, std::bit_floor(std::max<std::size_t>(bytes, 1)) / 8);
   return (bytes + step - 1) / step * step;
 }
@@ -45,6 +48,12 @@ struct Pool {
     stats.cached = 0;
   }
 };
+
+/// Null where there is no such memory. (aligned_alloc wants a size that the alignment divides.)
+void* allocate_aligned(std::size_t bytes) {
+  void* data = nullptr;
+  return posix_memalign(&data, alignment, bytes) == 0 ? data : nullptr;
+}
 
 /// Never destroyed: tensors with static lifetime may outlive any other static.
 Pool& pool() {
@@ -64,10 +73,10 @@ void* cpu_allocate(std::size_t bytes) {
     found->second.pop_back();
     p.stats.cached -= size;
   } else {
-    data = std::aligned_alloc(alignment, size);
+    data = allocate_aligned(size);
     if (data == nullptr) {
       p.flush();
-      data = std::aligned_alloc(alignment, size);
+      data = allocate_aligned(size);
     }
     check<MemoryError>(data != nullptr, "cpu: {} bytes could not be allocated ({} in use)", bytes,
                        p.stats.active);

@@ -3,8 +3,12 @@
 #include <scangrad/core/error.h>
 #include <scangrad/core/tensor.h>
 #include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/support/sanitizer.h>
 
 #include <cstdint>
+#ifdef SCANGRAD_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace sg = scangrad;
 
@@ -46,7 +50,7 @@ TEST_CASE("allocator: a freed block serves the next request of its size, or is f
   const std::size_t cached = sg::cpu_memory_stats().cached;
   sg::cpu_deallocate(first, 123456);
   const bool caches = sg::cpu_memory_stats().cached > cached;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SCANGRAD_ADDRESS_SANITIZER) || defined(SCANGRAD_THREAD_SANITIZER)
   CHECK_FALSE(caches);
 #else
   CHECK(caches);
@@ -56,6 +60,15 @@ TEST_CASE("allocator: a freed block serves the next request of its size, or is f
   sg::cpu_deallocate(second, 123450);
 #endif
 }
+
+#ifdef SCANGRAD_ADDRESS_SANITIZER
+TEST_CASE("allocator: AddressSanitizer sees the first byte past a tensor") {
+  // With sizes rounded up, a kernel could read past its operand unnoticed.
+  const sg::Tensor x = sg::empty({5});
+  CHECK_FALSE(__asan_address_is_poisoned(x.data<float>() + 4));
+  CHECK(__asan_address_is_poisoned(x.data<float>() + 5));
+}
+#endif
 
 TEST_CASE("allocator: memory that cannot be had is an error that says how much") {
   const std::int64_t elements = std::int64_t{1} << 58;  // 2^60 bytes
