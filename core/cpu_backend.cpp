@@ -10,14 +10,63 @@
 namespace scangrad {
 namespace {
 
+/// The dimension along which `src` is contiguous where a row of `dst` strides through it; −1 if
+/// there is none.
+int transposed_dim(const StridedLoop<2>& loop) {
+  if (loop.step(0) != 1 || loop.step(1) == 1) return -1;
+  for (int dim = loop.rank - 2; dim >= 0; --dim) {
+    if (loop.strides[1][dim] == 1 && loop.sizes[dim] > 1) return dim;
+  }
+  return -1;
+}
+
+/// Copies a matrix transposed, for every index of the other dimensions, in tiles of which each
+/// cache line is read whole: few enough lines that they stay in the cache where strides are powers
+/// of two.
+template <class To, class From>
+void copy_transposed(const StridedLoop<2>& loop, int dim, To* out, const From* in) {
+  constexpr std::int64_t tile_rows = 32, tile_columns = 16;
+  const std::int64_t rows = loop.sizes[dim], columns = loop.row();
+  const std::int64_t row_step = loop.strides[0][dim], column_step = loop.step(1);
+  const std::int64_t bands = (rows + tile_rows - 1) / tile_rows;
+  const std::int64_t grain = std::max<std::int64_t>(1, 16384 / (tile_rows * columns));
+  parallel_for(
+      loop.numel / (rows * columns) * bands, grain, [=](std::int64_t from, std::int64_t to) {
+        for (std::int64_t band = from; band < to; ++band) {
+          const std::int64_t first = band % bands * tile_rows,
+                             last = std::min(first + tile_rows, rows);
+          To* o = out + first * row_step;
+          const From* i = in + first;
+          std::int64_t outer = band / bands;
+          for (int d = loop.rank - 2; d >= 0; --d) {
+            if (d == dim) continue;
+            o += outer % loop.sizes[d] * loop.strides[0][d];
+            i += outer % loop.sizes[d] * loop.strides[1][d];
+            outer /= loop.sizes[d];
+          }
+          for (std::int64_t begin = 0; begin < columns; begin += tile_columns) {
+            const std::int64_t end = std::min(begin + tile_columns, columns);
+            for (std::int64_t r = 0; r < last - first; ++r) {
+              for (std::int64_t c = begin; c < end; ++c) {
+                o[r * row_step + c] =
+                    static_cast<To>(static_cast<compute_type<From>>(i[r + c * column_step]));
+              }
+            }
+          }
+        }
+      });
+}
+
 void cpu_copy(const Tensor& dst, const Tensor& src) {
   const auto loop = strided_loop(dst, src);
+  const int transposed = transposed_dim(loop);
   dispatch(AllTypes{}, dst.dtype(), [&](auto to) {
     dispatch(AllTypes{}, src.dtype(), [&](auto from) {
       using To = typename decltype(to)::type;
       using From = typename decltype(from)::type;
       To* out = dst.data<To>();
       const From* in = src.data<From>();
+      if (transposed >= 0) return copy_transposed(loop, transposed, out, in);
       const std::int64_t out_step = loop.step(0), in_step = loop.step(1);
       parallel_rows(loop, [&](std::int64_t n, const std::int64_t* at) {
         To* o = out + at[0];

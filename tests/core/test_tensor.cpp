@@ -3,6 +3,7 @@
 #include <scangrad/core/tensor.h>
 #include <scangrad/tests/support/catch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -105,6 +106,41 @@ TEST_CASE(
     }
     CHECK(x.as_strided(shape, strides, 0).to_vector<double>() == expected);
   }
+}
+
+TEST_CASE("tensor: a copy of any transposition has each element where it belongs, cast or not") {
+  // More than one tile in each direction, with rests.
+  const sg::Shape shape = {3, 37, 5, 70};
+  const Tensor x = sg::empty(shape, {sg::f32});
+  for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] = static_cast<float>(i);
+  std::vector<int> order = {0, 1, 2, 3};
+  do {
+    sg::Shape sizes;
+    sg::Strides strides;
+    for (const int dim : order) {
+      sizes.push_back(shape[dim]);
+      strides.push_back(x.strides()[dim]);
+    }
+    const Tensor view = x.as_strided(sizes, strides, 0);
+    const Tensor copy = sg::empty(sizes, {sg::f32}), wide = sg::empty(sizes, {sg::f64});
+    sg::raw_copy(copy, view);
+    sg::raw_copy(wide, view);
+    std::int64_t wrong = 0, i = 0;
+    for (std::int64_t a = 0; a < sizes[0]; ++a) {
+      for (std::int64_t b = 0; b < sizes[1]; ++b) {
+        for (std::int64_t c = 0; c < sizes[2]; ++c) {
+          for (std::int64_t d = 0; d < sizes[3]; ++d, ++i) {
+            const std::int64_t from =
+                a * strides[0] + b * strides[1] + c * strides[2] + d * strides[3];
+            wrong += copy.data<float>()[i] != static_cast<float>(from);
+            wrong += wide.data<double>()[i] != static_cast<double>(from);
+          }
+        }
+      }
+    }
+    INFO(to_string(sizes));
+    CHECK(wrong == 0);
+  } while (std::next_permutation(order.begin(), order.end()));
 }
 
 TEST_CASE("tensor: handles are copies of one tensor, detach is another on the same memory") {
