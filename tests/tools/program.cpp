@@ -6,10 +6,18 @@
 #include <filesystem>
 
 namespace scangrad::tests {
+namespace {
+
+/// Where the program's output goes: a name for each test process, as several may run at once.
+std::string output_file(const char* suffix) {
+  return "program_" + std::to_string(getpid()) + suffix;
+}
+
+}  // namespace
 
 int start_program(const std::string& arguments, const std::string& before) {
-  const std::string command = before + " exec " + SCANGRAD_PROGRAM + " " + arguments +
-                              " >program.out 2>program.err </dev/null";
+  const std::string command = before + " exec " + SCANGRAD_PROGRAM + " " + arguments + " >" +
+                              output_file(".out") + " 2>" + output_file(".err") + " </dev/null";
   const pid_t process = fork();
   if (process == 0) {
     execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
@@ -22,8 +30,8 @@ Outcome finish_program(int process) {
   int status = 0;
   waitpid(process, &status, 0);
   return {.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-          .out = read_file("program.out"),
-          .err = read_file("program.err")};
+          .out = read_file(output_file(".out")),
+          .err = read_file(output_file(".err"))};
 }
 
 Outcome program(const std::string& arguments, const std::string& before) {
