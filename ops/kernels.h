@@ -10,6 +10,8 @@
 namespace scangrad {
 
 enum class ScanAlgorithm : std::uint8_t;
+struct AdamWConstants;
+struct SgdConstants;
 
 // The types of kernels. Conventions, for every backend: outputs come first and are allocated by the
 // front-end; operands have the dtypes that the front-end checked and may have any strides (expanded
@@ -107,25 +109,10 @@ using CrossEntropyBackwardKernel = void(const Tensor& dlogits, const Tensor& g,
                                         const Tensor& statistics, std::int64_t ignore_index,
                                         double label_smoothing);
 
-/// Constants of an AdamW step.
-struct AdamWConstants {
-  double beta1 = 0.9;
-  double beta2 = 0.99;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  double learning_rate_scale = 1;
-};
-/// Constants of a step of stochastic gradient descent.
-struct SgdConstants {
-  double momentum = 0;
-  bool nesterov = false;
-  double weight_decay = 0;
-  double learning_rate_scale = 1;
-};
 /// One step of every parameter, in place. All lists are equally long and all tensors `contiguous`;
 /// moments have the dtype in which the parameters' arithmetic is done (f32 for bf16). `control` is
 /// on the device, so that a captured graph reads new values: f64 (3), the learning rate, the number
-/// of this step, from 1, and the factor on gradients. Formulas in train/optimizer.h.
+/// of this step, from 1, and the factor on gradients. Formulas in ops/optimizer.h.
 using AdamWKernel = void(const Tensors& parameters, const Tensors& gradients,
                          const Tensors& exp_avg, const Tensors& exp_avg_sq, const Tensor& control,
                          const AdamWConstants& constants);

@@ -1,9 +1,14 @@
 #include <scangrad/autograd/grad_mode.h>
 #include <scangrad/core/backend.h>
+#include <scangrad/core/format.h>
 #include <scangrad/ops/elementwise.h>
-#include <scangrad/ops/frontend.h>
+#include <scangrad/ops/optimizer.h>
+#include <scangrad/ops/shape.h>
 #include <scangrad/train/optimizer.h>
 
+#include <algorithm>
+#include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
@@ -30,9 +35,28 @@ std::pair<Tensor, Tensors> flat_buffer(const Tensors& parameters, DType dtype) {
   return {buffer, std::move(views)};
 }
 
+/// Throws where two parameters, under whatever names, share memory: it would be updated twice.
+void check_distinct(NamedTensors parameters) {
+  const auto begin = [](const NamedTensor& p) {
+    return static_cast<std::byte*>(p.tensor.raw_data());
+  };
+  std::sort(parameters.begin(), parameters.end(), [&](const NamedTensor& a, const NamedTensor& b) {
+    return std::less<>()(begin(a), begin(b));
+  });
+  for (std::size_t i = 1; i < parameters.size(); ++i) {
+    const NamedTensor &before = parameters[i - 1], &next = parameters[i];
+    const auto bytes =
+        static_cast<std::size_t>(before.tensor.numel()) * size_of(before.tensor.dtype());
+    check<ValueError>(!std::less<>()(begin(next), begin(before) + bytes),
+                      "optimizer: parameters '{}' and '{}' share memory; give one of them",
+                      before.name, next.name);
+  }
+}
+
 /// Throws unless the groups' parameters can be updated together, each once.
 void check_groups(const std::vector<ParameterGroup>& groups) {
   std::set<std::string> names;
+  NamedTensors updated;
   for (const ParameterGroup& group : groups) {
     for (const auto& [name, parameter] : group.parameters) {
       const Tensor& first = group.parameters[0].tensor;
@@ -41,11 +65,17 @@ void check_groups(const std::vector<ParameterGroup>& groups) {
       check<DTypeError>(is_floating(parameter.dtype()) && parameter.dtype() == first.dtype(),
                         "optimizer: group '{}' mixes {} and {}; make a group of each", group.name,
                         first.dtype(), parameter.dtype());
-      check_same_device("optimizer", parameter, first);
       check<ValueError>(parameter.is_leaf() && parameter.is_contiguous(),
                         "optimizer: parameter '{}' is not a contiguous leaf tensor", name);
+      if (!parameter.requires_grad() || parameter.numel() == 0) continue;
+      updated.push_back({name, parameter});
+      const Device device = updated[0].tensor.device();
+      check<DeviceError>(parameter.device() == device,
+                         "optimizer: parameter '{}' is on {} and '{}' on {}; move them together",
+                         updated[0].name, device, name, parameter.device());
     }
   }
+  check_distinct(std::move(updated));
 }
 
 }  // namespace
@@ -66,12 +96,22 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string
     for (std::size_t k = 0; k < moment_names_.size(); ++k) {
       group.moments.push_back(flat_buffer(group.parameters, moment_dtype).second);
     }
-    const TensorOptions scalars = {DType::f64, group.bucket.device()};
-    group.norm = zeros({}, scalars);
-    group.control = zeros({3}, scalars);
     group.options = std::move(options);
     groups_.push_back(std::move(group));
   }
+  const auto count = static_cast<std::int64_t>(groups_.size());
+  const Device device = groups_.empty() ? Device() : groups_[0].bucket.device();
+  norms_ = zeros({count}, {DType::f64, device});
+  control_ = zeros({count, 3}, {DType::f64, device});
+  std::vector<double> clips;
+  for (std::int64_t i = 0; i < count; ++i) {
+    Group& group = groups_[static_cast<std::size_t>(i)];
+    group.norm = select(norms_, 0, i);
+    group.control = select(control_, 0, i);
+    const double clip = group.options.clip;
+    clips.push_back(clip > 0 ? clip : std::numeric_limits<double>::infinity());
+  }
+  clips_ = from<double>(clips, {count}, device);
   zero_grad();
 }
 
@@ -87,6 +127,7 @@ void Optimizer::zero_grad() {
 void Optimizer::step(double learning_rate) {
   const auto guard = no_grad();
   ++steps_;
+  std::vector<double> control;
   for (Group& group : groups_) {
     for (std::size_t i = 0; i < group.parameters.size(); ++i) {
       const Tensor grad = group.parameters[i].grad();
@@ -99,23 +140,16 @@ void Optimizer::step(double learning_rate) {
       }
       group.parameters[i].set_grad(group.gradients[i]);
     }
-    const Device device = group.bucket.device();
-    kernel_for("gradient norm", device, &Kernels::l2_norm)(group.norm, group.bucket);
-    raw_copy(group.control, from<double>({learning_rate, static_cast<double>(steps_), 1.0}));
-    if (group.options.clip > 0) {
-      Tensor factor = group.control.as_strided({}, {}, 2);
-      copy_(factor, clamp(group.options.clip / (group.norm + 1e-6), 0, 1));
-    }
-    update(group);
-    for (const Tensor& parameter : group.parameters) parameter.storage()->bump_version();
+    l2_norm(group.norm, group.bucket);
+    control.insert(control.end(), {learning_rate, static_cast<double>(steps_), 1.0});
   }
+  raw_copy(control_, from<double>(control, control_.shape()));
+  Tensor factors = select(control_, 1, 2);
+  copy_(factors, clamp(clips_ / (norms_ + 1e-6), 0, 1));
+  for (Group& group : groups_) update(group);
 }
 
-std::vector<double> Optimizer::gradient_norms() const {
-  std::vector<double> norms;
-  for (const Group& group : groups_) norms.push_back(group.norm.item<double>());
-  return norms;
-}
+std::vector<double> Optimizer::gradient_norms() const { return norms_.to_vector<double>(); }
 
 NamedTensors Optimizer::state_dict() const {
   NamedTensors state = {{"step", from<std::int64_t>({steps_}, {})}};
@@ -158,10 +192,9 @@ AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
 }
 
 void AdamW::update(Group& group) {
-  kernel_for("adamw", group.bucket.device(), &Kernels::adamw_step)(
-      group.parameters, group.gradients, group.moments[0], group.moments[1], group.control,
-      {options_.beta1, options_.beta2, options_.eps, group.options.weight_decay,
-       group.options.learning_rate_scale});
+  adamw_step(group.parameters, group.gradients, group.moments[0], group.moments[1], group.control,
+             {options_.beta1, options_.beta2, options_.eps, group.options.weight_decay,
+              group.options.learning_rate_scale});
 }
 
 Sgd::Sgd(std::vector<ParameterGroup> groups, const SgdOptions& options)
@@ -175,11 +208,10 @@ Sgd::Sgd(std::vector<ParameterGroup> groups, const SgdOptions& options)
 }
 
 void Sgd::update(Group& group) {
-  kernel_for("sgd", group.bucket.device(), &Kernels::sgd_step)(
-      group.parameters, group.gradients, group.moments.empty() ? Tensors{} : group.moments[0],
-      group.control,
-      {options_.momentum, options_.nesterov, group.options.weight_decay,
-       group.options.learning_rate_scale});
+  sgd_step(group.parameters, group.gradients, group.moments.empty() ? Tensors{} : group.moments[0],
+           group.control,
+           {options_.momentum, options_.nesterov, group.options.weight_decay,
+            group.options.learning_rate_scale});
 }
 
 }  // namespace scangrad

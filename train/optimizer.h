@@ -1,6 +1,6 @@
 #pragma once
 #include <scangrad/core/named_tensor.h>
-#include <scangrad/ops/kernels.h>
+#include <scangrad/core/tensor.h>
 
 #include <cstdint>
 #include <string>
@@ -12,7 +12,7 @@ namespace scangrad {
 /// members is frozen.
 struct ParameterGroup {
   std::string name = {};
-  NamedTensors parameters = {};  ///< of one dtype and device; frozen ones are left out
+  NamedTensors parameters = {};  ///< of one dtype; frozen ones are left out
   double learning_rate_scale = 1;
   double weight_decay = 0;
   double clip = 0;  ///< the largest gradient norm that is not scaled down; 0 for no limit
@@ -23,6 +23,8 @@ struct ParameterGroup {
 ///
 /// Each parameter's `grad()` is a view of its bucket, into which `backward` adds: several backward
 /// passes before a `step` accumulate. A parameter that backward does not reach has gradient 0.
+/// All parameters are on one device. Throws ValueError where two share memory, which would be
+/// updated twice.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -55,8 +57,8 @@ class Optimizer {
     Tensor bucket;                 // all gradients, each starting at a multiple of 64 bytes
     Tensors gradients;             // views of the bucket
     std::vector<Tensors> moments;  // one list for each of the optimizer's moments
-    Tensor norm;                   // f64 []
-    Tensor control;                // f64 (3): learning rate, step, factor on gradients
+    Tensor norm;                   // f64 []: view of norms_
+    Tensor control;                // f64 (3): row of control_
   };
   /// `moment_names` are the names of the buffers that the optimizer keeps for each parameter.
   Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string> moment_names);
@@ -66,6 +68,10 @@ class Optimizer {
   std::vector<Group> groups_;
   std::vector<std::string> moment_names_;
   std::int64_t steps_ = 0;
+  // One entry a group.
+  Tensor norms_;    // f64
+  Tensor clips_;    // f64; infinite for no limit
+  Tensor control_;  // f64 (groups, 3): learning rate, step, factor on gradients
 };
 
 /// The order of members is frozen.
@@ -75,9 +81,8 @@ struct AdamWOptions {
   double eps = 1e-8;
 };
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as PyTorch's AdamW:
-/// p ← p (1 − λ·decay); m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²;
-/// p ← p − λ m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε).
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019), as PyTorch's AdamW; the formula
+/// is at `adamw_step`.
 class AdamW final : public Optimizer {
  public:
   explicit AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options = {});
@@ -93,8 +98,7 @@ struct SgdOptions {
   bool nesterov = false;
 };
 
-/// Stochastic gradient descent, as PyTorch's SGD without dampening: g ← g + decay·p;
-/// b ← momentum·b + g; p ← p − λ b, or with Nesterov's momentum p ← p − λ (g + momentum·b).
+/// Stochastic gradient descent, as PyTorch's SGD without dampening; the formula is at `sgd_step`.
 class Sgd final : public Optimizer {
  public:
   explicit Sgd(std::vector<ParameterGroup> groups, const SgdOptions& options = {});

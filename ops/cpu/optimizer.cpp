@@ -1,4 +1,5 @@
 #include <scangrad/ops/cpu/level.h>
+#include <scangrad/ops/optimizer.h>
 
 #include <cmath>
 

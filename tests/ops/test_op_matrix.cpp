@@ -76,9 +76,9 @@ std::map<std::string, int> public_operations() {
 TEST_CASE("every kernel and every overload of a public operation has a row in the table of cases") {
   // An operation without a row would have no value check, no gradcheck, nothing.
   std::map<std::string, int> rows = rows_of_each();
-  // The optimizers' kernels change lists of tensors in place and are no operations:
-  // tests/train/test_optimizer.cpp checks them.
-  for (const char* kernel : {"adamw_step", "sgd_step", "l2_norm"}) rows[kernel] = 1;
+  // The optimizers' steps change lists of tensors in place: tests/train/test_optimizer.cpp has
+  // their values, tests/ops/test_optimizer.cpp what they refuse.
+  for (const char* step : {"adamw_step", "sgd_step", "l2_norm"}) rows[step] = 1;
   for (const std::string& kernel : scangrad::kernel_names()) {
     INFO("kernel " << kernel);
     CHECK(rows[kernel] >= 1);

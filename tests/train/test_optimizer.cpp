@@ -231,6 +231,23 @@ TEST_CASE("Groups that cannot be updated together are refused") {
   CHECK_THROWS_AS(Sgd(one_group(p), {0.0, true}), ValueError);
 }
 
+TEST_CASE("A tensor under two names, or parameters that overlap, would be updated twice: refused") {
+  const Tensor p = parameter(start);
+  CHECK_THROWS_WITH(AdamW({{"g", {{"wte", p}, {"lm_head", p}}}}),
+                    ContainsSubstring("'wte' and 'lm_head' share memory"));
+  CHECK_THROWS_AS(AdamW({{"g", {{"a", p}}}, {"h", {{"b", p}}}}), ValueError);
+
+  const Tensor whole = from<double>({1, 2, 3, 4});
+  const auto part = [&](std::int64_t size, std::int64_t first) {
+    return whole.as_strided({size}, {1}, first).requires_grad_(true);
+  };
+  CHECK_THROWS_WITH(Sgd({{"g", {{"a", part(2, 0)}, {"b", part(2, 1)}}}}),
+                    ContainsSubstring("'a' and 'b' share memory"));
+  Sgd side_by_side({{"g", {{"a", part(2, 2)}, {"b", part(2, 0)}}}});  // each has its own
+  const Tensor frozen = whole.detach();
+  Sgd with_frozen({{"g", {{"a", part(2, 0)}, {"frozen", frozen}}}});  // is not updated
+}
+
 TEST_CASE("An update in place is noticed by a graph that saved the old value") {
   const Tensor p = parameter(start);
   Sgd optimizer(one_group(p));
