@@ -1,10 +1,14 @@
+#include <scangrad/autograd/grad_mode.h>
 #include <scangrad/core/format.h>
 #include <scangrad/models/sampling.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/index.h>
+#include <scangrad/ops/random.h>
+#include <scangrad/ops/scan.h>
+#include <scangrad/ops/shape.h>
+#include <scangrad/ops/softmax.h>
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <vector>
 
 namespace scangrad {
 
@@ -17,35 +21,22 @@ std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
                     options.top_p);
   check<ShapeError>(logits.rank() == 1 && logits.numel() > 0,
                     "sample: logits {} are not one vector of scores", logits.shape());
-  const std::vector<double> scores = logits.to_vector<double>();
-  check<ValueError>(std::all_of(scores.begin(), scores.end(), [](double s) { return s == s; }),
-                    "sample: the logits hold NaN; the model has diverged");
+  const auto guard = no_grad();
 
-  // Likeliest first; equal scores in token order, so that the choice is reproducible.
-  std::vector<std::size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
-  if (options.temperature == 0) return static_cast<std::int64_t>(order[0]);
+  // Likeliest first; equal scores in token order, so that the choice is reproducible. NaN and then
+  // infinity would be the first.
+  auto [scores, tokens] = sort(cast(logits, DType::f64), -1, /*descending=*/true);
+  const double best = select(scores, 0, 0).item<double>();
+  check<ValueError>(std::isfinite(best), "sample: the largest of the logits is {}; {}", best,
+                    best < 0 ? "no token can be drawn" : "the model has diverged");
+  if (options.temperature == 0) return select(tokens, 0, 0).item<std::int64_t>();
 
-  const auto k = static_cast<std::size_t>(options.top_k);
-  if (k > 0 && k < order.size()) order.resize(k);
-  std::vector<double> weights;
-  for (std::size_t token : order) {
-    weights.push_back(std::exp((scores[token] - scores[order[0]]) / options.temperature));
-  }
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  double kept = 0;
-  std::size_t count = 0;
-  while (count < weights.size() && kept < options.top_p * total) kept += weights[count++];
-
-  const double uniform = philox_uniform(philox_word(generator.advance(1), 0));
-  double below = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    below += weights[i];
-    if (uniform * kept < below) return static_cast<std::int64_t>(order[i]);
-  }
-  return static_cast<std::int64_t>(order[count - 1]);
+  if (options.top_k > 0) scores = slice(scores, 0, 0, options.top_k);
+  const Tensor probs =
+      softmax((scores - best) / full({}, options.temperature, scores.options()), 0);
+  const Tensor before = cumsum(probs, 0) - probs;  // of the likelier tokens together
+  const Tensor kept = masked_fill(probs, ge(before, options.top_p), 0);
+  return index_select(tokens, 0, multinomial(kept, 1, generator)).item<std::int64_t>();
 }
 
 }  // namespace scangrad

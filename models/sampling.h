@@ -15,8 +15,9 @@ struct SamplingOptions {
   double top_p = 1;
 };
 
-/// A token drawn from logits (vocab). The same generator state draws the same token. Throws
-/// ValueError for options out of range and for logits that are not finite.
+/// A token drawn from logits (vocab), on their device. The same generator state draws the same
+/// token. A logit of −∞ is never drawn. Throws ValueError for options out of range, for logits that
+/// are NaN or +∞ and where all are −∞.
 std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
                           Generator& generator);
 

@@ -4,6 +4,7 @@
 #include <scangrad/models/sampling.h>
 #include <scangrad/tests/support/catch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -68,5 +69,29 @@ TEST_CASE("options out of range and diverged logits are refused") {
   CHECK_THROWS_AS(sg::sample_token(logits, {.top_p = 0}, generator), sg::ValueError);
   CHECK_THROWS_AS(sg::sample_token(sg::zeros({2, 2}), {}, generator), sg::ShapeError);
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_AS(sg::sample_token(sg::full({4}, nan), {}, generator), sg::ValueError);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double temperature : {0.0, 1.0}) {
+    const sg::SamplingOptions at = {.temperature = temperature};
+    for (const double bad : {nan, infinity}) {
+      CHECK_THROWS_AS(sg::sample_token(sg::from<double>({1, bad, 2}), at, generator),
+                      sg::ValueError);
+      CHECK_THROWS_WITH(sg::sample_token(sg::from<double>({1, bad, -infinity}), at, generator),
+                        ContainsSubstring("the model has diverged"));
+    }
+    CHECK_THROWS_WITH(sg::sample_token(sg::full({4}, -infinity), at, generator),
+                      ContainsSubstring("no token can be drawn"));
+  }
+}
+
+TEST_CASE("a token with logit -inf is forbidden, and the others are drawn") {
+  sg::Generator generator;
+  const double never = -std::numeric_limits<double>::infinity();
+  const sg::Tensor logits = sg::from<double>({never, 1, never, 1});
+  std::vector<int> drawn(4, 0);
+  for (int i = 0; i < 200; ++i) {
+    ++drawn[static_cast<std::size_t>(sg::sample_token(logits, {}, generator))];
+  }
+  CHECK(drawn[0] + drawn[2] == 0);
+  CHECK(std::min(drawn[1], drawn[3]) > 50);
+  CHECK(sg::sample_token(sg::from<double>({never, never, 5}), {}, generator) == 2);
 }
