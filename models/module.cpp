@@ -59,6 +59,9 @@ LoadResult Module::load_state_dict(const NamedTensors& state, const LoadOptions&
     check<ShapeError>(found->second.shape() == entry.tensor.shape(),
                       "load_state_dict: {} has shape {} in the state and {} in the module",
                       entry.name, found->second.shape(), entry.tensor.shape());
+    check<DTypeError>(is_floating(found->second.dtype()),
+                      "load_state_dict: {} is {} in the state, but parameters are floating-point",
+                      entry.name, found->second.dtype());
     matched.push_back(std::move(entry));
   }
   std::set<std::string> own;

@@ -36,9 +36,9 @@ class Module {
 
   /// The parameters' values, without history; they share the module's memory.
   NamedTensors state_dict() const;
-  /// Copies values in, converting dtype and device. Throws ShapeError naming the first tensor of
-  /// another shape and, where strict, ValueError listing missing and unexpected names; the module
-  /// is then unchanged.
+  /// Copies values in, converting floating dtypes and device. Throws ShapeError naming the first
+  /// tensor of another shape, DTypeError naming the first that is not floating-point and, where
+  /// strict, ValueError listing missing and unexpected names; the module is then unchanged.
   LoadResult load_state_dict(const NamedTensors& state, const LoadOptions& options = {});
 
   /// Whether dropout is active, here and in every module within.

@@ -9,6 +9,8 @@
 
 #include <fmt/ranges.h>
 
+#include <mutex>
+
 // In the formulas X is the elements as a matrix, L and U are its strictly lower and upper parts and
 // d its diagonal. To add a scheme: its function here and its line in `schemes`.
 namespace scangrad {
@@ -19,19 +21,34 @@ std::int64_t triangle_count(std::int64_t n) { return n * (n - 1) / 2; }
 
 Tensor as_matrix(const Tensor& elements, std::int64_t n) { return unflatten(elements, -1, {n, n}); }
 
-/// A = L − Lᵀ, where the elements fill L row by row: their product with a constant basis.
-Tensor skew(const Tensor& elements, std::int64_t n) {
-  const std::int64_t count = triangle_count(n);
-  std::vector<double> basis(static_cast<std::size_t>(n * n * count));
+/// (n², n(n − 1)/2): times the elements that fill L row by row, it is A = L − Lᵀ. Made once for
+/// each order, dtype and device.
+Tensor skew_basis(std::int64_t n, const TensorOptions& options) {
+  static std::mutex mutex;
+  static auto& made = *new Tensors;  // never freed: at the program's end a device may go first
+  const std::lock_guard lock(mutex);
+  const Shape shape = {n * n, triangle_count(n)};
+  for (const Tensor& basis : made) {
+    if (basis.shape() == shape && basis.dtype() == options.dtype &&
+        basis.device() == options.device) {
+      return basis;
+    }
+  }
+  std::vector<double> basis(static_cast<std::size_t>(shape.numel()));
   std::int64_t element = 0;
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t j = 0; j < i; ++j, ++element) {
-      basis[static_cast<std::size_t>((i * n + j) * count + element)] = 1;
-      basis[static_cast<std::size_t>((j * n + i) * count + element)] = -1;
+      basis[static_cast<std::size_t>((i * n + j) * shape[1] + element)] = 1;
+      basis[static_cast<std::size_t>((j * n + i) * shape[1] + element)] = -1;
     }
   }
-  const Tensor weight = from<double>(basis, {n * n, count});
-  return as_matrix(linear(elements, to(cast(weight, elements.dtype()), elements.device())), n);
+  made.push_back(to(cast(from<double>(basis, shape), options.dtype), options.device));
+  return made.back();
+}
+
+/// A = L − Lᵀ.
+Tensor skew(const Tensor& elements, std::int64_t n) {
+  return as_matrix(linear(elements, skew_basis(n, elements.options())), n);
 }
 
 /// X + I.

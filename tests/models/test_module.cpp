@@ -71,6 +71,18 @@ TEST_CASE("loading converts the dtype", "[a float64 file serves a float32 model]
   CHECK(pair.scale.to_vector<double>() == std::vector<double>(4, 0.5));
 }
 
+TEST_CASE("what is not floating-point is refused by name", "[a mask or an index is no weight]") {
+  Pair pair;
+  for (const DType dtype : {DType::bool_, DType::i32, DType::i64}) {
+    NamedTensors state = pair.state_dict();
+    state[1].tensor = ones({4}, {.dtype = dtype});
+    state[0].tensor = full({2, 3}, 9);
+    CHECK_THROWS_AS(pair.load_state_dict(state), DTypeError);
+    CHECK_THROWS_WITH(pair.load_state_dict(state), ContainsSubstring("scale is "));
+    CHECK(pair.first.weight.to_vector<float>() != std::vector<float>(6, 9));
+  }
+}
+
 TEST_CASE("a strict load that does not match names every difference and changes nothing",
           "[a wrong file must not spoil a model]") {
   Pair pair;

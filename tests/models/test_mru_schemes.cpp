@@ -1,3 +1,4 @@
+#include <scangrad/core/backend.h>
 #include <scangrad/core/error.h>
 #include <scangrad/models/mru_schemes.h>
 #include <scangrad/ops/elementwise.h>
@@ -117,6 +118,16 @@ TEST_CASE("cayley fills the lower triangle row by row", "[the layout of W_in in 
   for (std::size_t i = 0; i < 9; ++i) {
     CHECK((m[i] - (i % 4 == 0 ? 1 : 0)) / h == Approx(slope[i]).margin(1e-4));
   }
+}
+
+TEST_CASE("cayley's constant basis is made once, not in every forward", "[it has n^4/2 elements]") {
+  const std::int64_t n = 32;
+  const Tensor elements = zeros({mru_scheme("cayley").element_count(n)});
+  matrices("cayley", n, elements);
+  const Tensor ballast = empty({4'000'000});  // the peak is now what is in use
+  const std::size_t before = memory_stats(Device()).peak;
+  matrices("cayley", n, elements);
+  CHECK(memory_stats(Device()).peak - before < 500'000);
 }
 
 TEST_CASE("an unknown scheme is refused with the names that exist", "[a typo in a preset]") {
