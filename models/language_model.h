@@ -53,6 +53,8 @@ class LanguageModel : public Module {
   Tensor step(const Tensor& tokens, LanguageModelState& state);
 
   const LanguageModelConfig& config() const { return config_; }
+  /// Where its parameters are.
+  Device device() const { return wte_.weight.device(); }
 
  private:
   struct Block : Module {

@@ -1,5 +1,6 @@
 #include <scangrad/core/backend.h>
 #include <scangrad/core/format.h>
+#include <scangrad/ops/shape.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/safetensors.h>
 
@@ -245,15 +246,6 @@ Tensor read_tensor(const fs::path& path, std::ifstream& file, const TensorEntry&
   return tensor;
 }
 
-/// The tensor on the host, dense.
-Tensor host_copy(const Tensor& tensor) {
-  if (tensor.device().is_cpu() && tensor.is_contiguous()) return tensor;
-  const Tensor copy = empty(tensor.shape(), {tensor.dtype(), Device::cpu()});
-  raw_copy(copy, tensor);
-  synchronize(tensor.device());
-  return copy;
-}
-
 std::uint64_t byte_count(const Tensor& tensor) {
   return static_cast<std::uint64_t>(tensor.numel()) * size_of(tensor.dtype());
 }
@@ -284,7 +276,8 @@ void save_safetensors(const fs::path& path, const NamedTensors& tensors,
                       const std::map<std::string, std::string>& metadata) {
   NamedTensors ordered;
   for (const NamedTensor& named : tensors) {
-    ordered.push_back({named.name, host_copy(named.tensor)});
+    ordered.push_back({named.name, contiguous(to(named.tensor.detach(), Device::cpu()))});
+    synchronize(named.tensor.device());  // raises what went wrong there, before anything is written
   }
   // The widest first: every tensor is then aligned to its own element size.
   std::stable_sort(ordered.begin(), ordered.end(), [](const NamedTensor& a, const NamedTensor& b) {
