@@ -1,11 +1,12 @@
 #include <scangrad/core/format.h>
 #include <scangrad/train/config.h>
+#include <scangrad/train/files.h>
 #include <scangrad/train/word_problem.h>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <fstream>
+#include <cmath>
 #include <numeric>
 #include <sstream>
 
@@ -147,8 +148,9 @@ void read(const std::string& path, const Json& json, T& value) {
                       "config: {} must be an integer of 0 or more, not {}", path, json.dump());
     value = json.get<std::uint64_t>();
   } else if constexpr (std::is_same_v<T, std::int64_t>) {
-    check<ValueError>(json.is_number_integer(), "config: {} must be an integer, not {}", path,
-                      json.dump());
+    const bool fits = !json.is_number_unsigned() || json.get<std::uint64_t>() <= INT64_MAX;
+    check<ValueError>(json.is_number_integer() && fits, "config: {} must be an integer{}, not {}",
+                      path, fits ? "" : " below 2^63", json.dump());
     value = json.get<std::int64_t>();
   } else {
     check<ValueError>(json.is_array(), "config: {} must be a list, not {}", path, json.dump());
@@ -165,11 +167,18 @@ Json parse(const std::string& text) {
     return Json::parse(text);
   } catch (const Json::parse_error& error) {
     fail<ValueError>("config: not valid JSON at byte {}", error.byte);
+  } catch (const Json::out_of_range&) {
+    fail<ValueError>("config: a number is out of range");
   }
 }
 
 void positive(const char* key, std::int64_t value) {
   check<ValueError>(value > 0, "config: {} must be 1 or more, not {}", key, value);
+}
+
+void not_negative(const char* key, double value) {
+  check<ValueError>(value >= 0 && std::isfinite(value), "config: {} must be 0 or more, not {}", key,
+                    value);
 }
 
 void one_of(const char* key, const std::string& value, const std::vector<std::string>& names) {
@@ -191,11 +200,7 @@ RunConfig run_config_from_json(const std::string& text, const RunConfig& base) {
 }
 
 RunConfig load_run_config(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  check<IoError>(file.good(), "config: {} cannot be read", path.string());
-  std::ostringstream text;
-  text << file.rdbuf();
-  return run_config_from_json(text.str());
+  return run_config_from_json(read_file(path));
 }
 
 void set(RunConfig& config, const std::string& assignment) {
@@ -219,6 +224,8 @@ void validate(const RunConfig& c) {
   one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
   one_of("precision", c.precision, {"fp32"});
   positive("data.length", c.data.length);
+  for (const std::int64_t length : c.data.eval_lengths) positive("data.eval_lengths", length);
+  positive("data.eval_sequences", c.data.eval_sequences);
   positive("optimizer.accumulate", c.optimizer.accumulate);
   positive("steps", c.steps);
   positive("schedule.update_every", c.schedule.update_every);
@@ -229,11 +236,20 @@ void validate(const RunConfig& c) {
   check<ValueError>(c.data.train_fraction > 0 && c.data.train_fraction < 1,
                     "config: data.train_fraction must be between 0 and 1, not {}",
                     c.data.train_fraction);
-  check<ValueError>(c.schedule.warmup_steps >= 0,
-                    "config: schedule.warmup_steps must be 0 or more, not {}",
-                    c.schedule.warmup_steps);
-  check<ValueError>(c.checkpoint_every >= 0, "config: checkpoint_every must be 0 or more, not {}",
-                    c.checkpoint_every);
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, double>>{
+           {"optimizer.eps", c.optimizer.eps},
+           {"optimizer.momentum", c.optimizer.momentum},
+           {"optimizer.weight_decay", c.optimizer.weight_decay},
+           {"optimizer.clip", c.optimizer.clip},
+           {"optimizer.w_in_rate", c.optimizer.w_in_rate},
+           {"schedule.rate", c.schedule.rate},
+           {"schedule.warmup_rate", c.schedule.warmup_rate},
+           {"schedule.final_rate", c.schedule.final_rate},
+           {"schedule.warmup_steps", static_cast<double>(c.schedule.warmup_steps)},
+           {"schedule.decay_steps", static_cast<double>(c.schedule.decay_steps)},
+           {"checkpoint_every", static_cast<double>(c.checkpoint_every)}}) {
+    not_negative(key, value);
+  }
 }
 
 }  // namespace scangrad

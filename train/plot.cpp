@@ -45,7 +45,10 @@ struct Axis {
   bool logarithmic = false;
   double from = 0, to = 0;  // pixels
 
-  bool drawable(double value) const { return std::isfinite(value) && !(logarithmic && value <= 0); }
+  /// Beyond 1e±300 the axis itself would leave what a double can hold.
+  bool drawable(double value) const {
+    return std::abs(value) < 1e300 && !(logarithmic && value < 1e-300);
+  }
   double scaled(double value) const { return logarithmic ? std::log10(value) : value; }
   void include(double value) {
     low = std::min(low, scaled(value));
@@ -64,16 +67,22 @@ struct Axis {
     }
     if (logarithmic && high - low >= 1) step = std::max(1.0, std::round(step));
     std::vector<double> values;
-    for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
-      const double at = i == 0 ? 0 : i * step;
+    const double first = std::ceil(low / step - 1e-9), last = std::floor(high / step + 1e-9);
+    const int count = static_cast<int>(last - first) + 1;
+    for (int i = 0; i < count; ++i) {
+      const double at = first + i == 0 ? 0 : (first + i) * step;
       values.push_back(logarithmic ? std::pow(10, at) : at);
     }
     return values;
   }
 
-  /// A margin around the data; a single value gets room on both sides.
+  /// A margin around the data; a single value, or what rounding makes of one, gets room on both
+  /// sides.
   void pad() {
-    const double margin = high > low ? 0.04 * (high - low) : std::max(std::abs(low), 1.0) * 0.5;
+    const double size = std::max(std::abs(low), std::abs(high));
+    const bool flat = high - low <= std::max(1e-9 * size, 1e-300);
+    const double room = logarithmic ? 0.5 : std::max(size, 1.0) * 0.5;
+    const double margin = flat ? room : 0.04 * (high - low);
     low -= margin;
     high += margin;
   }

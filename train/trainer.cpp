@@ -70,7 +70,7 @@ std::optional<CharTokenizer> read_tokenizer(const fs::path& folder) {
   const fs::path path = folder / "tokenizer.json";
   if (!fs::exists(path)) return std::nullopt;
   const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  check<IoError>(json.is_object() && json.value("kind", "") == "char" &&
+  check<IoError>(json.is_object() && json.contains("kind") && json["kind"] == "char" &&
                      json.contains("characters") && json["characters"].is_string(),
                  "{}: not a tokenizer of characters", path.string());
   return CharTokenizer(json["characters"].get<std::string>());

@@ -73,7 +73,12 @@ TEST_CASE("what cannot be is refused by name, and changes nothing") {
         "config: 'batch' is no assignment; write path.to.key=value");
   CHECK(message_of([&] { sg::run_config_from_json("{\"batch\": "); }) ==
         "config: not valid JSON at byte 11");
+  CHECK(message_of([&] { sg::set(config, "model.heads=18446744073709551615"); }) ==
+        "config: model.heads must be an integer below 2^63, not 18446744073709551615");
+  CHECK(message_of([&] { sg::run_config_from_json("{\"batch\": 1e999}"); }) ==
+        "config: a number is out of range");
   CHECK_THROWS_AS(sg::load_run_config("no/such/file.json"), sg::IoError);
+  CHECK_THROWS_WITH(sg::load_run_config("."), ContainsSubstring("cannot be read: Is a directory"));
   CHECK(sg::to_json(config) == before);
 }
 
@@ -87,6 +92,17 @@ TEST_CASE("values that no run can have are named") {
   CHECK(refused("data.kind=image") == "config: data.kind 'image' does not exist; use text, words");
   CHECK(refused("data.train_fraction=1") ==
         "config: data.train_fraction must be between 0 and 1, not 1");
+  CHECK(refused("data.eval_sequences=-5") ==
+        "config: data.eval_sequences must be 1 or more, not -5");
+  CHECK(refused("data.eval_lengths=[8, 0]") ==
+        "config: data.eval_lengths must be 1 or more, not 0");
+  for (const std::string key :
+       {"schedule.rate", "schedule.warmup_rate", "schedule.final_rate", "schedule.warmup_steps",
+        "schedule.decay_steps", "optimizer.weight_decay", "optimizer.clip", "optimizer.momentum",
+        "optimizer.eps", "optimizer.w_in_rate", "checkpoint_every"}) {
+    CHECK(refused(key + "=-1") == "config: " + key + " must be 0 or more, not -1");
+    CHECK(refused(key + "=0") == "no error");
+  }
   CHECK(refused("batch=64") == "no error");
   CHECK(refused("data.group=s6") ==
         "config: data.group 's6' does not exist; use s3, s4, s5, a4, a5");

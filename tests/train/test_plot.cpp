@@ -4,6 +4,7 @@
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/train/plot.h>
 
+#include <cmath>
 #include <limits>
 #include <regex>
 #include <string>
@@ -53,6 +54,21 @@ TEST_CASE("one point, equal values and large numbers have a frame too") {
     CHECK(svg.find("inf") == std::string::npos);
     CHECK(count(svg, "class=\"grid\"") >= 4);
     CHECK(count(svg, "class=\"grid\"") < 40);
+  }
+}
+
+TEST_CASE("values that differ by rounding alone, and the largest, are drawn in finite time") {
+  const double one = std::nextafter(1.0, 2.0), tiny = std::numeric_limits<double>::denorm_min();
+  for (const sg::Curve& curve : {sg::Curve{"ulp", {0, 1}, {1.0, one}},
+                                 sg::Curve{"large", {1e17, 1e17 + 16}, {3e17, 3e17 + 64}},
+                                 sg::Curve{"denormal", {0, tiny}, {1, 2}},
+                                 sg::Curve{"whole", {0, 1, 2}, {-1e299, 1e299, 1.7e308}}}) {
+    for (const bool log_y : {false, true}) {
+      const std::string svg = sg::svg_plot({curve}, {.log_y = log_y});
+      CHECK(count(svg, "nan|inf") == 0);
+      CHECK(count(svg, "class=\"grid\"") >= 4);
+      CHECK(count(svg, "class=\"grid\"") < 40);
+    }
   }
 }
 

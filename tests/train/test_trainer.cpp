@@ -281,6 +281,19 @@ TEST_CASE("What cannot be trained is refused with the reason, and no run is left
   CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("has no checkpoint yet"));
 }
 
+TEST_CASE("A run whose files somebody has spoiled is refused by the file's name") {
+  const fs::path folder = fresh("spoiled");
+  Trainer(tiny("text"), folder).run(stop_after(1));
+  for (const char* tokenizer : {"{\"kind\": 5}", "{\"kind\": \"char\"}", "[]", "{"}) {
+    write_file(folder / "tokenizer.json", tokenizer);
+    CHECK_THROWS_AS(open_run(folder), IoError);
+    CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("tokenizer.json: not a tokenizer"));
+  }
+  fs::remove(folder / "config.json");
+  fs::create_directory(folder / "config.json");
+  CHECK_THROWS_WITH(open_run(folder), ContainsSubstring("config.json: cannot be read: Is a dir"));
+}
+
 TEST_CASE("What an earlier run left is never taken for a new one's") {
   const fs::path folder = fresh("leftover");
   RunConfig config = tiny("words");
