@@ -67,6 +67,9 @@ void Tensor::set_grad(const Tensor& grad) {
   check<ShapeError>(!grad.defined() || grad.shape() == shape(),
                     "set_grad: gradient {} does not have the tensor's shape {}",
                     grad.defined() ? grad.shape() : Shape{}, shape());
+  check<DTypeError>(!grad.defined() || grad.dtype() == dtype(),
+                    "set_grad: gradient is {}, but the tensor {}; use cast",
+                    grad.defined() ? grad.dtype() : dtype(), dtype());
   impl_->autograd.grad = grad;
 }
 

@@ -166,6 +166,8 @@ TEST_CASE("tensor: mistakes are refused in one sentence") {
                     "requires_grad_: only floating-point tensors have gradients, not i64");
   CHECK_THROWS_WITH(sg::zeros({2}).set_grad(sg::zeros({3})),
                     "set_grad: gradient [3] does not have the tensor's shape [2]");
+  CHECK_THROWS_WITH(sg::zeros({2}).set_grad(sg::zeros({2}, {sg::f64})),
+                    "set_grad: gradient is f64, but the tensor f32; use cast");
   CHECK_THROWS_WITH(sg::raw_copy(sg::zeros({2}), sg::zeros({3})),
                     "copy: shapes [2] and [3] differ");
   CHECK_THROWS_WITH(sg::zeros({2}, {sg::f32, sg::Device::cuda(7)}), ContainsSubstring("cuda:7"));
