@@ -12,23 +12,16 @@
 namespace scangrad {
 namespace {
 
-/// A contiguous copy that no one else holds.
-Tensor own_copy(const Tensor& tensor) {
-  Tensor copy = empty_like(tensor);
-  raw_copy(copy, tensor);
-  return copy;
-}
-
 /// The engine's two operations, recorded while recording is on; with them autograd needs nothing of
 /// ops. First a copy:
 Tensor copy_of(const Tensor& tensor) {
-  return record("copy", {tensor}, own_copy(tensor), {},
+  return record("copy", {tensor}, raw_clone(tensor), {},
                 [](const Backward& b) { return Tensors{b.grad()}; });
 }
 
 /// a + b.
 Tensor sum_of(const Tensor& a, const Tensor& b) {
-  Tensor out = own_copy(a);
+  Tensor out = raw_clone(a);
   backend(out.device()).add_in_place(out, b);
   return record("accumulate", {a, b}, out, {}, [](const Backward& b) {
     return Tensors{b.grad(), b.grad()};
@@ -178,7 +171,7 @@ class Run {
     } else if (create_graph_) {
       stored = sum_of(stored, grad);
     } else {
-      if (stored.requires_grad() || !stored.is_contiguous()) stored = own_copy(stored);
+      if (stored.requires_grad() || !stored.is_contiguous()) stored = raw_clone(stored);
       backend(stored.device()).add_in_place(stored, grad);
       stored.storage()->bump_version();
     }

@@ -42,6 +42,13 @@ void raw_copy(const Tensor& dst, const Tensor& src) {
                     src.shape());
   const Device device = dst.device().is_cpu() ? src.device() : dst.device();
   if (dst.numel() > 0) backend(device).copy(dst, src);
+  if (dst.device().is_cpu() && !device.is_cpu()) synchronize(device);
+}
+
+Tensor raw_clone(const Tensor& x) {
+  Tensor copy = empty_like(x);
+  raw_copy(copy, x);
+  return copy;
 }
 
 }  // namespace scangrad

@@ -14,6 +14,7 @@ struct MemoryStats {
 
 /// What a device must provide beneath the operations; `ops/kernels.h` is the other table. A null
 /// entry means that the device does not offer it. All work is ordered on the device's stream.
+/// `fill` and `add_in_place` may be given tensors without elements, `copy` is not.
 struct Backend {
   void* (*allocate)(int device, std::size_t bytes) = nullptr;
   void (*deallocate)(int device, void* data, std::size_t bytes) = nullptr;
@@ -21,9 +22,11 @@ struct Backend {
   void* (*allocate_pinned)(std::size_t bytes) = nullptr;
   void (*deallocate_pinned)(void* data) = nullptr;
 
-  /// dst ← src: same shape, any strides; converts the dtype; either side may be on the host.
+  /// dst ← src: same shape, any strides; converts the dtype (core/convert.h). Either side may be
+  /// host memory, pinned or not: src may be changed as soon as the call returns, dst may be read
+  /// once `synchronize` has.
   void (*copy)(const Tensor& dst, const Tensor& src) = nullptr;
-  /// dst ← value, any strides.
+  /// dst ← value, converted likewise; any strides.
   void (*fill)(const Tensor& dst, double value) = nullptr;
   /// dst ← dst + src: same shape and dtype, any strides. The engine sums gradients with it.
   void (*add_in_place)(const Tensor& dst, const Tensor& src) = nullptr;
@@ -43,6 +46,10 @@ void synchronize(Device device);
 MemoryStats memory_stats(Device device);
 
 /// dst ← src, converting dtype and device: the raw copy, unknown to autograd and version counters.
+/// Host memory on either side may be used as soon as it returns: a copy from a device to the host
+/// synchronises with the device, and so raises the errors that earlier work left.
 void raw_copy(const Tensor& dst, const Tensor& src);
+/// A contiguous copy that no one else holds, likewise.
+Tensor raw_clone(const Tensor& x);
 
 }  // namespace scangrad

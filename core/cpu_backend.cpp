@@ -75,7 +75,7 @@ void cpu_copy(const Tensor& dst, const Tensor& src) {
           std::memcpy(o, i, static_cast<std::size_t>(n) * sizeof(To));
         } else {
           for (std::int64_t j = 0; j < n; ++j) {
-            o[j * out_step] = static_cast<To>(static_cast<compute_type<From>>(i[j * in_step]));
+            o[j * out_step] = convert<To>(static_cast<compute_type<From>>(i[j * in_step]));
           }
         }
       });
@@ -88,7 +88,7 @@ void cpu_fill(const Tensor& dst, double value) {
   dispatch(AllTypes{}, dst.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* out = dst.data<T>();
-    const T converted = static_cast<T>(value);
+    const T converted = convert<T>(value);
     parallel_rows(loop, [&](std::int64_t n, const std::int64_t* at) {
       for (std::int64_t j = 0; j < n; ++j) out[at[0] + j * loop.step(0)] = converted;
     });

@@ -1,6 +1,8 @@
 #include <scangrad/core/dtype.h>
 #include <scangrad/core/format.h>
 
+#include <cmath>
+
 namespace scangrad {
 
 std::size_t size_of(DType dtype) {
@@ -35,6 +37,12 @@ const char* name(DType dtype) {
       return "f64";
   }
   return "?";
+}
+
+bool fits(DType dtype, double value) {
+  if (!is_integer(dtype)) return true;
+  const double bound = dtype == DType::i32 ? 0x1p31 : 0x1p63;
+  return std::trunc(value) >= -bound && value < bound;
 }
 
 void unexpected_dtype(DType dtype) { fail<DTypeError>("kernel: no implementation for {}", dtype); }

@@ -47,6 +47,10 @@ struct DTypeOf<double> {
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
+/// Is `value`, its fraction cut off, one of the dtype's? Everything fits a floating-point dtype, by
+/// rounding or as infinity, and is true or false.
+bool fits(DType dtype, double value);
+
 /// The type in which arithmetic on T is carried out: float for bfloat16, T otherwise.
 template <class T>
 struct ComputeType {

@@ -2,6 +2,7 @@
 #include <scangrad/core/shape.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace scangrad {
 
@@ -38,6 +39,16 @@ bool Shape::operator==(const Shape& other) const {
 }
 
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ",")); }
+
+void check_shape(const char* op, const Shape& shape) {
+  std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 8;  // elements of 8 bytes
+  for (std::int64_t size : shape) {
+    check<ShapeError>(size >= 0, "{}: shape {} has a negative size", op, shape);
+    check<ShapeError>(size <= limit, "{}: shape {} has more elements than can be counted", op,
+                      shape);
+    limit /= std::max<std::int64_t>(size, 1);
+  }
+}
 
 Strides contiguous_strides(const Shape& shape) {
   Strides strides = Strides::filled(shape.rank(), 1);

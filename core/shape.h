@@ -32,7 +32,7 @@ class Shape {
   void insert(int at, std::int64_t size);
   void erase(int at);
 
-  /// Product of the sizes; 1 for a scalar.
+  /// Product of the sizes; 1 for a scalar. Unchecked: see `check_shape`.
   std::int64_t numel() const;
   /// The part [first, last).
   Shape slice(int first, int last) const;
@@ -54,6 +54,10 @@ using Strides = Shape;
 
 /// `[8,3]`; `[]` for a scalar.
 std::string to_string(const Shape& shape);
+
+/// Throws ShapeError naming `op` where a size is negative, or where there are more elements than
+/// can be counted even if no size were 0.
+void check_shape(const char* op, const Shape& shape);
 
 /// Row-major strides of a dense tensor of this shape.
 Strides contiguous_strides(const Shape& shape);

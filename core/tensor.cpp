@@ -3,7 +3,6 @@
 #include <scangrad/core/tensor.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace scangrad {
@@ -98,19 +97,12 @@ template <class T>
 std::vector<T> Tensor::to_vector() const {
   const Tensor host = empty(shape(), {dtype_of<T>, Device::cpu()});
   raw_copy(host, *this);
-  if (device() != host.device()) synchronize(device());
   const T* first = host.data<T>();
   return std::vector<T>(first, first + host.numel());
 }
 
 Tensor empty(const Shape& shape, const TensorOptions& options) {
-  std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 8;  // elements of 8 bytes
-  for (std::int64_t size : shape) {
-    check<ShapeError>(size >= 0, "empty: shape {} has a negative size", shape);
-    check<ShapeError>(size <= limit, "empty: shape {} has more elements than can be counted",
-                      shape);
-    limit /= std::max<std::int64_t>(size, 1);
-  }
+  check_shape("empty", shape);
   const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(options.dtype);
   return Tensor(std::make_shared<Storage>(bytes, options.device), shape, contiguous_strides(shape),
                 0, options.dtype);
@@ -119,6 +111,7 @@ Tensor empty(const Shape& shape, const TensorOptions& options) {
 Tensor empty_like(const Tensor& like) { return empty(like.shape(), like.options()); }
 
 Tensor full(const Shape& shape, double value, const TensorOptions& options) {
+  check<ValueError>(fits(options.dtype, value), "full: {} is no value of {}", value, options.dtype);
   Tensor out = empty(shape, options);
   backend(options.device).fill(out, value);
   return out;

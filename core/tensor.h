@@ -1,4 +1,5 @@
 #pragma once
+#include <scangrad/core/convert.h>
 #include <scangrad/core/device.h>
 #include <scangrad/core/dtype.h>
 #include <scangrad/core/shape.h>
@@ -66,13 +67,14 @@ class Tensor {
   const std::shared_ptr<Storage>& storage() const;
   std::int64_t offset() const;
 
-  /// The value of a one-element tensor, converted to T. Synchronises with the device.
+  /// The value of a one-element tensor, converted to T (core/convert.h). Synchronises with the
+  /// device.
   template <class T>
   T item() const {
     if constexpr (std::is_integral_v<T>) {  // f64 has not all i64 values
       if (!is_floating(dtype())) return static_cast<T>(item_as_integer());
     }
-    return static_cast<T>(item_as_double());
+    return convert<T>(item_as_double());
   }
   /// All elements in row-major order, converted to T.
   template <class T>
@@ -126,7 +128,7 @@ struct TensorImpl {
 Tensor empty(const Shape& shape, const TensorOptions& options = {});
 /// Uninitialised, contiguous, with the shape, dtype and device of `like`.
 Tensor empty_like(const Tensor& like);
-/// Every element `value`.
+/// Every element `value`. Throws ValueError where an integer dtype does not reach that far.
 Tensor full(const Shape& shape, double value, const TensorOptions& options = {});
 Tensor zeros(const Shape& shape, const TensorOptions& options = {});
 Tensor ones(const Shape& shape, const TensorOptions& options = {});

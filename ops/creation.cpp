@@ -10,7 +10,10 @@ Tensor arange(double start, double end, double step, const TensorOptions& option
   check<ValueError>(step != 0 && std::isfinite((end - start) / step),
                     "arange: from {} to {} in steps of {} is no finite range", start, end, step);
   const double count = std::max(std::ceil((end - start) / step), 0.0);
-  Tensor out = empty({static_cast<std::int64_t>(count)}, options);
+  check<ValueError>(count == 0 || (fits(options.dtype, start) &&
+                                   fits(options.dtype, std::fma(count - 1, step, start))),
+                    "arange: from {} to {} there are values beyond {}", start, end, options.dtype);
+  Tensor out = empty({convert<std::int64_t>(count)}, options);
   check_dtype("arange", out, NumberTypes{});
   if (out.numel() > 0) {
     kernel_for("arange", out.device(), &Kernels::arange)(out, start, step);

@@ -7,8 +7,8 @@
 // ones in ops/random.h.
 namespace scangrad {
 
-/// start, start + step, … below end (above, for a negative step). Throws ValueError for step 0 or a
-/// range that is not finite.
+/// start, start + step, … below end (above, for a negative step). Throws ValueError for step 0, a
+/// range that is not finite, and one that leaves an integer dtype.
 Tensor arange(double start, double end, double step = 1, const TensorOptions& options = {});
 /// The identity matrix, (n, n).
 Tensor eye(std::int64_t n, const TensorOptions& options = {});

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <type_traits>
 
 namespace scangrad {
@@ -24,7 +25,9 @@ constexpr bool floats_only = std::is_same_v<Types, FloatTypes>;  // others are c
 template <class Types>
 Tensor unary(const char* op, UnaryKernel* Kernels::*entry, Types types, const Tensor& input,
              Scalars scalars, Saved save, UnaryGradient gradient) {
-  const Tensor x = floats_only<Types> && is_integer(input.dtype()) ? as_floating(input) : input;
+  const bool whole = std::trunc(scalars.a) == scalars.a && std::trunc(scalars.b) == scalars.b;
+  const bool widens = is_integer(input.dtype()) && (floats_only<Types> || !whole);
+  const Tensor x = widens ? as_floating(input) : input;
   check_dtype(op, x, types);
   Tensor y = empty(x.shape(), x.options());
   if (y.numel() > 0) kernel_for(op, x.device(), entry)(y, x, scalars);
@@ -81,20 +84,38 @@ Tensor comparison(const char* op, BinaryKernel* Kernels::*entry, Types types, co
   return y;
 }
 
-/// A 0-d tensor that a Python-like scalar operand becomes.
-Tensor scalar_like(const Tensor& x, double value) {
-  const bool fits = is_floating(x.dtype()) || (std::trunc(value) == value && x.dtype() != bool_);
-  return full({}, value, {fits ? x.dtype() : DType::f32, x.device()});
+/// How a bound that lies between two integers becomes one, for a comparison with integers.
+enum class Between { none, up, down };
+
+/// x against a number, as the numbers compare, whether or not x's dtype has that number; `plain` is
+/// the comparison of two doubles.
+Tensor against(Tensor (*compare)(const Tensor&, const Tensor&), bool (*plain)(double, double),
+               Between between, const Tensor& x, double value) {
+  if (!is_integer(x.dtype())) {
+    const DType dtype = is_floating(x.dtype()) ? x.dtype() : DType::f32;
+    return compare(x, full({}, value, {dtype, x.device()}));
+  }
+  const double bound = between == Between::up     ? std::ceil(value)
+                       : between == Between::down ? std::floor(value)
+                                                  : value;
+  if (std::trunc(bound) != bound || !fits(x.dtype(), bound)) {  // the same for every integer
+    return full(x.shape(), plain(0, value), {DType::bool_, x.device()});
+  }
+  return compare(x, full({}, bound, x.options()));
 }
+
+/// The gradient of what does not depend on x: zeros in the shape of g, without their memory.
+Tensor nothing(const Tensor& g) { return expand_view(full({}, 0, g.options()), g.shape()); }
 
 /// a's share of the gradient of max(a, b): all where it is larger, half at ties.
 Tensor tie_share(const Tensor& a, const Tensor& b) {
   return cast(gt(a, b), a.dtype()) + cast(eq(a, b), a.dtype()) * 0.5;
 }
 
-// d elu/dx from its output: 1 above 0, else y + alpha.
-Tensor elu_slope(const Tensor& y, double alpha) {
-  return where(gt(y, 0.0), ones_like(y), y + alpha);
+/// d elu/dx: 1 above 0, else alpha eˣ.
+Tensor elu_slope(const Tensor& x, double alpha) {
+  const Tensor below = clamp(x, -std::numeric_limits<double>::infinity(), 0);
+  return where(gt(x, 0.0), full({}, 1, x.options()), exp(below) * alpha);
 }
 
 // Second derivatives of the activations, for gradients of their fused backward.
@@ -153,20 +174,30 @@ Tensor gelu_tanh_curvature(const Tensor& x) {
 
 Tensor gelu(const Tensor& x, Gelu form) { return form == Gelu::erf ? gelu_erf(x) : gelu_tanh(x); }
 
-Tensor add(const Tensor& x, double value) {
-  return add_scalar(cast(x, promote(x, scalar_like(x, value))), value);
-}
-Tensor mul(const Tensor& x, double value) {
-  return mul_scalar(cast(x, promote(x, scalar_like(x, value))), value);
-}
+Tensor add(const Tensor& x, double value) { return add_scalar(cast(x, promote(x, value)), value); }
+Tensor mul(const Tensor& x, double value) { return mul_scalar(cast(x, promote(x, value)), value); }
+Tensor div(const Tensor& x, double value) { return mul_scalar(as_floating(x), 1.0 / value); }
 Tensor pow(const Tensor& a, double exponent) { return pow_scalar(a, exponent); }
 
-Tensor eq(const Tensor& a, double b) { return eq(a, scalar_like(a, b)); }
-Tensor ne(const Tensor& a, double b) { return ne(a, scalar_like(a, b)); }
-Tensor lt(const Tensor& a, double b) { return lt(a, scalar_like(a, b)); }
-Tensor le(const Tensor& a, double b) { return le(a, scalar_like(a, b)); }
-Tensor gt(const Tensor& a, double b) { return gt(a, scalar_like(a, b)); }
-Tensor ge(const Tensor& a, double b) { return ge(a, scalar_like(a, b)); }
+#define SCANGRAD_AGAINST(name, Plain, between)                                                 \
+  Tensor name(const Tensor& x, double value) {                                                 \
+    return against(                                                                            \
+        name, [](double a, double b) { return functors::Plain{}(a, b); }, Between::between, x, \
+        value);                                                                                \
+  }
+SCANGRAD_AGAINST(eq, Equal, none)
+SCANGRAD_AGAINST(ne, NotEqual, none)
+SCANGRAD_AGAINST(lt, Less, up)  // x < 2.5 is x < 3
+SCANGRAD_AGAINST(le, LessEqual, down)
+SCANGRAD_AGAINST(gt, Greater, down)
+SCANGRAD_AGAINST(ge, GreaterEqual, up)
+#undef SCANGRAD_AGAINST
+
+DType promote(const Tensor& x, double value) {
+  if (is_floating(x.dtype())) return x.dtype();
+  const bool whole = is_integer(x.dtype()) && std::trunc(value) == value && fits(x.dtype(), value);
+  return whole ? x.dtype() : DType::f32;
+}
 
 DType promote(const Tensor& a, const Tensor& b) {
   const auto category = [](DType dtype) { return is_floating(dtype) ? 2 : is_integer(dtype); };
@@ -214,31 +245,6 @@ Tensor where(const Tensor& condition, const Tensor& lhs, const Tensor& rhs) {
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   check_dtype("masked_fill", mask, TypeList<bool>{});
   return where(mask, full({}, value, x.options()), x);
-}
-
-void add_(Tensor& target, const Tensor& x, double scale) {
-  begin_in_place("add_", target, x);
-  const auto guard = no_grad();
-  const Tensor term = cast(scale == 1.0 ? x : mul(x, scale), target.dtype());
-  backend(target.device()).add_in_place(target, expand_view(term, target.shape()));
-}
-
-void mul_(Tensor& target, double value) {
-  begin_in_place("mul_", target);
-  check_dtype("mul_", target, NumberTypes{});
-  if (target.numel() > 0) {
-    kernel_for("mul_", target.device(), &Kernels::mul_scalar)(target, target, {value});
-  }
-}
-
-void copy_(Tensor& target, const Tensor& x) {
-  begin_in_place("copy_", target, x);
-  raw_copy(target, expand_view(x, target.shape()));
-}
-
-void zero_(Tensor& target) {
-  begin_in_place("zero_", target);
-  backend(target.device()).fill(target, 0);
 }
 
 }  // namespace scangrad

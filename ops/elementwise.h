@@ -2,8 +2,10 @@
 #include <scangrad/core/tensor.h>
 
 // Elementwise operations, y_i = f(x_i): any shape; two operands broadcast as in NumPy and promote
-// to the wider dtype (a 0-d tensor does not widen within its category). Differentiable to any
-// order unless said otherwise. All but the predicates throw DTypeError for bool tensors.
+// to the wider dtype (a 0-d tensor does not widen within its category). A number is an integer to
+// an integer tensor that can hold it, and makes others f32; bool tensors are f32 beside a number.
+// Differentiable to any order unless said otherwise. All but the predicates, and what has such a
+// number, throw DTypeError for bool tensors.
 namespace scangrad {
 
 Tensor neg(const Tensor& x);         ///< −x
@@ -33,7 +35,8 @@ Tensor gelu_tanh(const Tensor& x);
 Tensor elu(const Tensor& x, double alpha = 1.0);
 /// log(1 + e^{beta x}) / beta.
 Tensor softplus(const Tensor& x, double beta = 1.0);
-/// min(max(x, low), high); derivative 1 inside, bounds included.
+/// min(max(x, low), high); derivative 1 inside, bounds included. Integers stay integers unless a
+/// bound has a fraction.
 Tensor clamp(const Tensor& x, double low, double high);
 
 Tensor add(const Tensor& a, const Tensor& b);
@@ -50,6 +53,8 @@ Tensor minimum(const Tensor& a, const Tensor& b);
 
 Tensor add(const Tensor& x, double value);
 Tensor mul(const Tensor& x, double value);
+/// x / value; integers are divided as f32.
+Tensor div(const Tensor& x, double value);
 
 Tensor add_scalar(const Tensor& x, double value);
 Tensor mul_scalar(const Tensor& x, double value);
@@ -75,7 +80,7 @@ inline Tensor operator-(const Tensor& x, double value) { return add(x, -value); 
 inline Tensor operator-(double value, const Tensor& x) { return add(neg(x), value); }
 inline Tensor operator*(const Tensor& x, double value) { return mul(x, value); }
 inline Tensor operator*(double value, const Tensor& x) { return mul(x, value); }
-inline Tensor operator/(const Tensor& x, double value) { return mul(x, 1.0 / value); }
+inline Tensor operator/(const Tensor& x, double value) { return div(x, value); }
 inline Tensor operator/(double value, const Tensor& x) { return mul(reciprocal(x), value); }
 
 // To bool, without gradient.
@@ -85,6 +90,7 @@ Tensor lt(const Tensor& a, const Tensor& b);  ///< a < b
 Tensor le(const Tensor& a, const Tensor& b);  ///< a ≤ b
 Tensor gt(const Tensor& a, const Tensor& b);  ///< a > b
 Tensor ge(const Tensor& a, const Tensor& b);  ///< a ≥ b
+// A number may lie between the values of a's dtype, or beyond: the answer is right all the same.
 Tensor eq(const Tensor& a, double b);
 Tensor ne(const Tensor& a, double b);
 Tensor lt(const Tensor& a, double b);
@@ -104,13 +110,16 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 
 /// The dtype two operands promote to.
 DType promote(const Tensor& a, const Tensor& b);
+DType promote(const Tensor& x, double value);
 /// x, or as f32 where it is no floating-point tensor.
 Tensor as_floating(const Tensor& x);
 /// x as another dtype; x itself where it has it already. The gradient is cast back.
 Tensor cast(const Tensor& x, DType dtype);
 
-// In place: no history of their own, and an error where backward needs the old values.
-// Throw GradError on a leaf that requires its gradient, unless under no_grad().
+// In place: no history of their own, and an error where backward needs the old values. x may be a
+// view of the same memory. A call that throws has changed nothing. Throw GradError on a leaf that
+// requires its gradient, unless under no_grad(), and DTypeError where an integer tensor would have
+// to take fractions (copy_ cuts them off).
 void add_(Tensor& target, const Tensor& x, double scale = 1.0);  ///< target += scale · x
 void mul_(Tensor& target, double value);                         ///< target *= value
 void copy_(Tensor& target, const Tensor& x);                     ///< target = x, converted

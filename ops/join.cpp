@@ -4,6 +4,7 @@
 #include <scangrad/ops/shape.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace scangrad {
 namespace {
@@ -54,19 +55,21 @@ Tensor cat(const Tensors& tensors, std::int64_t dim) {
     dtype = std::max(dtype, t.dtype());
     shape[at] += t.shape()[at];
   }
-  Tensors parts;
   Sizes sizes;
+  std::vector<DType> dtypes;
   Tensor out = empty(shape, {dtype, tensors[0].device()});
   std::int64_t start = 0;
   for (const Tensor& t : tensors) {
-    parts.push_back(cast(t, dtype));
     sizes.push_back(t.shape()[at]);
+    dtypes.push_back(t.dtype());
     if (t.numel() > 0) raw_copy(part_of(out, at, start, sizes.back()), t);
     start += sizes.back();
   }
-  if (!is_floating(dtype)) return out;
-  return record("cat", parts, out, {},
-                [sizes, at](const Backward& b) { return split_views(b.grad(), sizes, at); });
+  return record("cat", tensors, out, {}, [sizes, dtypes, at](const Backward& b) {
+    Tensors grads = split_views(b.grad(), sizes, at);
+    for (std::size_t i = 0; i < grads.size(); ++i) grads[i] = cast(grads[i], dtypes[i]);
+    return grads;
+  });
 }
 
 Tensor stack(const Tensors& tensors, std::int64_t dim) {
@@ -83,14 +86,15 @@ Tensor stack(const Tensors& tensors, std::int64_t dim) {
 
 Tensors split(const Tensor& x, const Sizes& sizes, std::int64_t dim) {
   const int at = dim_of("split", x, dim);
-  std::int64_t total = 0;
+  std::int64_t left = x.shape()[at];
   for (std::int64_t size : sizes) {
     check<ValueError>(size >= 0, "split: size {} is negative", size);
-    total += size;
+    check<ShapeError>(size <= left, "split: the sizes add up to more than dimension {} of {}", dim,
+                      x.shape());
+    left -= size;
   }
-  check<ShapeError>(total == x.shape()[at],
-                    "split: the sizes add up to {}, dimension {} of {} is {}", total, dim,
-                    x.shape(), x.shape()[at]);
+  check<ShapeError>(left == 0, "split: the sizes leave {} of dimension {} of {}", left, dim,
+                    x.shape());
   return split_views(x, sizes, at);
 }
 
@@ -108,7 +112,7 @@ Tensors split(const Tensor& x, std::int64_t size, std::int64_t dim) {
 Tensors chunk(const Tensor& x, std::int64_t count, std::int64_t dim) {
   check<ValueError>(count > 0, "chunk: count {} is not positive", count);
   const std::int64_t size = x.shape()[dim_of("chunk", x, dim)];
-  return split(x, std::max<std::int64_t>(1, (size + count - 1) / count), dim);
+  return split(x, std::max<std::int64_t>(size - 1, 0) / count + 1, dim);
 }
 
 Tensor repeat(const Tensor& x, const Sizes& counts) {
@@ -123,6 +127,7 @@ Tensor repeat(const Tensor& x, const Sizes& counts) {
     if (count == 1) continue;
     const Shape sizes = around(y.shape(), dim);
     const Tensor folded = reshape(y, {sizes[0], 1, sizes[1] * sizes[2]});
+    check_shape("repeat", {sizes[1], count});
     shape[dim] *= count;
     y = reshape(expand(folded, {sizes[0], count, sizes[1] * sizes[2]}), shape);
   }
@@ -165,8 +170,13 @@ Tensor pad(const Tensor& x, const Sizes& pads, double value) {
                     "pad: {} pads are given for {}; they must be pairs, at most one a dimension",
                     pads.size(), x.shape());
   Shape shape = x.shape();
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max() / 4;
   for (int i = 0; i < padded; ++i) {
     const int dim = x.rank() - 1 - i;
+    for (int side : {2 * i, 2 * i + 1}) {
+      const std::int64_t size = pads[static_cast<std::size_t>(side)];
+      check<ValueError>(-most < size && size < most, "pad: {} entries cannot be added", size);
+    }
     shape[dim] += pads[static_cast<std::size_t>(2 * i)] + pads[static_cast<std::size_t>(2 * i + 1)];
     check<ShapeError>(shape[dim] >= 0, "pad: dimension {} of {} is cut to less than nothing", dim,
                       x.shape());

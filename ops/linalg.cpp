@@ -17,7 +17,9 @@ Tensor triangle(const char* op, TriangleKernel* Kernels::*entry, const Tensor& i
                     input.shape());
   const Tensor x = contiguous(input);
   Tensor y = empty_like(x);
-  if (x.numel() > 0) kernel_for(op, x.device(), entry)(y, x, diagonal);
+  // Beyond the corners diagonals are all alike, and i + diagonal must not overflow.
+  const std::int64_t m = x.shape()[x.rank() - 2], n = x.shape().back();
+  if (x.numel() > 0) kernel_for(op, x.device(), entry)(y, x, std::clamp(diagonal, -m, n));
   return record(op, {x}, y, {}, [again, diagonal](const Backward& b) {
     return Tensors{again(b.grad(), diagonal)};
   });
@@ -81,8 +83,8 @@ Tensor diagonal(const Tensor& x, std::int64_t offset, std::int64_t dim1, std::in
   const int rows = normalize_dim("diagonal", dim1, x.rank());
   const int columns = normalize_dim("diagonal", dim2, x.rank());
   check<IndexError>(rows != columns, "diagonal: dimension {} is given twice", dim1);
-  const std::int64_t row = std::max<std::int64_t>(-offset, 0);
-  const std::int64_t column = std::max<std::int64_t>(offset, 0);
+  const std::int64_t column = std::clamp<std::int64_t>(offset, 0, x.shape()[columns]);
+  const std::int64_t row = -std::clamp<std::int64_t>(offset, -x.shape()[rows], 0);
   const std::int64_t count =
       std::max<std::int64_t>(0, std::min(x.shape()[rows] - row, x.shape()[columns] - column));
   return diagonal_view(x, {rows, columns, row, column, count});

@@ -15,7 +15,9 @@ constexpr std::array<const char*, 7> algorithm_names = {
 }  // namespace
 
 const char* name(ScanAlgorithm algorithm) {
-  return algorithm_names[static_cast<std::size_t>(algorithm)];
+  const auto i = static_cast<std::size_t>(algorithm);
+  check<ValueError>(i < algorithm_names.size(), "scan: {} is no algorithm", i);
+  return algorithm_names[i];
 }
 
 ScanAlgorithm scan_algorithm(const std::string& name) {
@@ -35,6 +37,7 @@ ScanLayout::ScanLayout(const char* op, const Shape& shape, int tail, const ScanO
       leading_(shape.rank() - tail),
       options_(options) {
   check<ValueError>(!options.resets.has_value(), "{}: resets are not supported yet", op);
+  name(options.algorithm);  // throws for a number that is none
   const int dim = normalize_dim(op, options.dim, shape.rank());
   check<IndexError>(dim < std::max(leading_, 1),
                     "{}: dim {} is one of the last two of shape {}, which hold the matrices", op,

@@ -51,16 +51,11 @@ constexpr ScalarScan min_scan{"cummin", &Kernels::cummin, infinity, extreme_slop
 constexpr ScalarScan log_sum_scan{"logcumsumexp", &Kernels::logcumsumexp, -infinity,
                                   log_sum_slopes};
 
-/// The identity in a dtype.
-double identity_in(const ScalarScan& scan, DType dtype) {
-  if (is_floating(dtype) || std::isfinite(scan.identity)) return scan.identity;
-  const bool low = scan.identity < 0;
-  if (dtype == DType::i32) {
-    using Limits = std::numeric_limits<std::int32_t>;
-    return low ? Limits::lowest() : Limits::max();
-  }
-  using Limits = std::numeric_limits<std::int64_t>;
-  return static_cast<double>(low ? Limits::lowest() : Limits::max());
+/// States that are the identity: filling an integer tensor with ±infinity gives its extreme value.
+Tensor identity_states(const ScalarScan& scan, const Shape& shape, const TensorOptions& options) {
+  const Tensor states = empty(shape, options);
+  backend(options.device).fill(states, scan.identity);
+  return states;
 }
 
 ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
@@ -81,8 +76,8 @@ Tensors scalar_gradients(const ScalarScan& scan, const Backward& context, ScanPl
   if (plan.exclusive) {
     after = shifted(states, context.saved[3], plan.reverse);
   } else {
-    const double identity = identity_in(scan, x.dtype());
-    const Tensor start = initial.defined() ? initial : full(g_last.shape(), identity, x.options());
+    const Tensor start =
+        initial.defined() ? initial : identity_states(scan, g_last.shape(), x.options());
     before = shifted(states, start, !plan.reverse);
   }
   const Slopes slopes = scan.slopes(x, before, after);
@@ -104,7 +99,7 @@ ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& i
     kernel_for(scan.name, x.device(), scan.kernel)(states, last, x, {}, initial, plan);
   } else {
     last = initial.defined() ? clone(initial.detach())
-                             : full(state_shape, identity_in(scan, x.dtype()), x.options());
+                             : identity_states(scan, state_shape, x.options());
   }
   const Tensors saved = scan.slopes ? Tensors{x, initial, states, last} : Tensors{};
   record(scan.name, {x, initial}, {states, last}, saved,

@@ -13,20 +13,18 @@ namespace {
 /// The shape with −1 replaced by what makes `numel` elements.
 Shape infer(const char* op, const Shape& wanted, std::int64_t numel) {
   Shape shape = wanted;
-  std::int64_t known = 1;
   int unknown = -1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == -1) {
-      check<ShapeError>(unknown < 0, "{}: shape {} has more than one -1", op, wanted);
-      unknown = i;
-    } else {
-      known *= shape[i];
-    }
+    if (shape[i] != -1) continue;
+    check<ShapeError>(unknown < 0, "{}: shape {} has more than one -1", op, wanted);
+    unknown = i;
+    shape[i] = 1;
   }
-  if (unknown >= 0 && known > 0 && numel % known == 0) shape[unknown] = numel / known;
-  const bool negative = std::any_of(shape.begin(), shape.end(), [](auto size) { return size < 0; });
-  check<ShapeError>(!negative && shape.numel() == numel, "{}: {} elements do not fit shape {}", op,
-                    numel, wanted);
+  check_shape(op, shape);
+  const std::int64_t known = shape.numel();
+  if (unknown >= 0 && known > 0) shape[unknown] = numel / known;
+  check<ShapeError>(shape.numel() == numel && (unknown < 0 || known > 0),
+                    "{}: {} elements do not fit shape {}", op, numel, wanted);
   return shape;
 }
 
@@ -65,7 +63,7 @@ Tensor slice_view(const Tensor& x, int dim, std::int64_t start, std::int64_t cou
   Strides strides = x.strides();
   shape[dim] = count;
   const std::int64_t offset = x.offset() + (count > 0 ? start * strides[dim] : 0);
-  strides[dim] *= step;
+  if (count > 1) strides[dim] *= step;
   const Shape original = x.shape();
   return record("slice", {x}, x.as_strided(shape, strides, offset), {},
                 [original, dim, start, step](const Backward& b) {
@@ -164,6 +162,7 @@ Tensor expand(const Tensor& x, const Shape& wanted) {
   for (int i = 0; i < shape.rank(); ++i) {
     if (shape[i] == -1 && i >= added) shape[i] = x.shape()[i - added];
   }
+  check_shape("expand", shape);
   if (shape == x.shape()) return x;
   const Shape original = x.shape();
   return record("expand", {x}, expand_view(x, shape), {},
@@ -180,7 +179,7 @@ Tensor slice(const Tensor& x, std::int64_t dim, std::int64_t start, std::optiona
     return std::clamp<std::int64_t>(i < 0 ? i + size : i, 0, size);
   };
   const std::int64_t first = clip(start), last = clip(end.value_or(size));
-  const std::int64_t count = last > first ? (last - first + step - 1) / step : 0;
+  const std::int64_t count = last > first ? (last - first - 1) / step + 1 : 0;
   if (count == size && step == 1) return x;
   return slice_view(x, at, first, count, step);
 }
@@ -213,9 +212,8 @@ Tensor unsqueeze(const Tensor& x, std::int64_t dim) {
 }
 
 Tensor clone(const Tensor& x) {
-  Tensor y = empty(x.shape(), x.options());
-  raw_copy(y, x);
-  return record("clone", {x}, y, {}, [](const Backward& b) { return Tensors{b.grad()}; });
+  return record("clone", {x}, raw_clone(x), {},
+                [](const Backward& b) { return Tensors{b.grad()}; });
 }
 
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }

@@ -36,7 +36,8 @@ Tensor unsqueeze(const Tensor& x, std::int64_t dim);
 Tensor contiguous(const Tensor& x);
 /// A contiguous copy.
 Tensor clone(const Tensor& x);
-/// x on another device; x itself where it is there already.
+/// x on another device; x itself where it is there already. A copy to the CPU waits for the device
+/// (core/backend.h, raw_copy).
 Tensor to(const Tensor& x, Device device);
 
 }  // namespace scangrad

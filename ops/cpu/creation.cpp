@@ -12,7 +12,7 @@ void arange(const Tensor& out, double start, double step) {
     parallel_for(out.numel(), 16384, [&](std::int64_t begin, std::int64_t end) {
       // fma: the same rounding on every instruction set and device.
       for (std::int64_t i = begin; i < end; ++i) {
-        to[i] = static_cast<T>(std::fma(static_cast<double>(i), step, start));
+        to[i] = convert<T>(std::fma(static_cast<double>(i), step, start));
       }
     });
   });

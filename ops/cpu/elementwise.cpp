@@ -64,7 +64,7 @@ void unary_with(const Tensor& out, const Tensor& x, Scalars scalars) {
   dispatch(Types{}, x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_type<T>;
-    const C a = static_cast<C>(scalars.a), b = static_cast<C>(scalars.b);
+    const C a = convert<C>(scalars.a), b = convert<C>(scalars.b);
     map_rows<T, T>(out, x, [a, b](C value) { return F{}(value, a, b); });
   });
 }

@@ -22,6 +22,13 @@ void triangle(const Tensor& out, const Tensor& x, std::int64_t diagonal) {
   });
 }
 
+/// Is 1/p, already computed, a number? It overflows where p is subnormal: then divide, which is
+/// slower.
+template <class T>
+bool has_inverse(T inverse) {
+  return std::fabs(inverse) <= std::numeric_limits<T>::max();
+}
+
 /// x ← a⁻¹ x for one matrix, a (n, n) being overwritten by its LU decomposition and x (n, m).
 /// Gaussian elimination with partial pivoting. Returns false where a pivot is 0.
 template <class T>
@@ -36,9 +43,9 @@ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
       for (std::int64_t j = k; j < n; ++j) std::swap(a[k * n + j], a[pivot * n + j]);
       for (std::int64_t j = 0; j < m; ++j) std::swap(x[k * m + j], x[pivot * m + j]);
     }
-    const T inverse = T(1) / a[k * n + k];
+    const T divisor = a[k * n + k], inverse = T(1) / divisor;
     for (std::int64_t i = k + 1; i < n; ++i) {
-      const T factor = a[i * n + k] * inverse;
+      const T factor = has_inverse(inverse) ? a[i * n + k] * inverse : a[i * n + k] / divisor;
       const T *upper = a + k * n, *solved = x + k * m;
       T *row = a + i * n, *right = x + i * m;
       for_each_in_row(n - k - 1, [=](auto j) { row[k + 1 + j] -= factor * upper[k + 1 + j]; });
@@ -52,8 +59,12 @@ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
       const T* solved = x + k * m;
       for_each_in_row(m, [=](auto j) { right[j] -= factor * solved[j]; });
     }
-    const T inverse = T(1) / a[i * n + i];
-    for_each_in_row(m, [=](auto j) { right[j] *= inverse; });
+    const T divisor = a[i * n + i], inverse = T(1) / divisor;
+    if (has_inverse(inverse)) {
+      for_each_in_row(m, [=](auto j) { right[j] *= inverse; });
+    } else {
+      for_each_in_row(m, [=](auto j) { right[j] /= divisor; });
+    }
   }
   return true;
 }

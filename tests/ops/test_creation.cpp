@@ -16,6 +16,9 @@ TEST_CASE("arange counts up or down and leaves its end out") {
   CHECK(positions.dtype() == sg::i64);
   CHECK(positions.to_vector<std::int64_t>()[99999] == 99999);
   CHECK_THROWS_WITH(sg::arange(0, 1, 0), ContainsSubstring("no finite range"));
+  CHECK_THROWS_WITH(sg::arange(0x1p31 - 1, 0x1p31 + 1, 1, {.dtype = sg::i32}),
+                    ContainsSubstring("values beyond i32"));
+  CHECK(sg::arange(0x1p31 - 2, 0x1p31, 1, {.dtype = sg::i32}).to_vector<double>()[1] == 0x1p31 - 1);
 }
 
 TEST_CASE("eye is the identity matrix, of size 0 too") {

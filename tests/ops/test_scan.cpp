@@ -271,3 +271,21 @@ TEST_CASE("bad arguments are refused with one sentence that names them") {
     CHECK(scan_algorithm(name(algorithm)) == algorithm);
   }
 }
+
+TEST_CASE("a scan of nothing ends at the identity, which integers have exactly") {
+  const auto end = [](const ScanResult& result) { return result.last.item<std::int64_t>(); };
+  using Limits = std::numeric_limits<std::int64_t>;
+  CHECK(end(cummin(zeros({0}, {.dtype = i64}), ScanOptions{})) == Limits::max());
+  CHECK(end(cummax(zeros({0}, {.dtype = i64}), ScanOptions{})) == Limits::min());
+  CHECK(end(cummin(zeros({0}, {.dtype = i32}), ScanOptions{})) ==
+        std::numeric_limits<std::int32_t>::max());
+  CHECK(end(cumprod(zeros({0}, {.dtype = i64}), ScanOptions{})) == 1);
+  CHECK(cummax(zeros({0}), ScanOptions{}).last.item<double>() == -infinity);
+}
+
+TEST_CASE("a number that is no algorithm is refused, by name and by scan") {
+  const auto none = static_cast<ScanAlgorithm>(42);
+  CHECK_THROWS_WITH(cumsum(ones({3}), {.algorithm = none}), "scan: 42 is no algorithm");
+  CHECK_THROWS_AS(matmul_scan(ones({3, 2, 2}), {.algorithm = none}), ValueError);
+  CHECK_THROWS_AS(name(none), ValueError);
+}
