@@ -22,7 +22,7 @@ Tensors Function::operator()(const Tensors& inputs) const {
     outputs = forward_(context, inputs);
   }
   check<GradError>(!outputs.empty(), "{}: its forward returned no output", name_);
-  Tensors recorded;  // undefined where an output has no gradient
+  Tensors recorded;  // another handle where an output has no gradient
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Tensor& output = outputs[i];
     check<GradError>(output.defined(), "{}: its forward returned an undefined output {}", name_, i);
@@ -33,7 +33,7 @@ Tensors Function::operator()(const Tensors& inputs) const {
                        std::any_of(outputs.begin(), outputs.begin() + static_cast<long>(i),
                                    [&](const Tensor& o) { return o.impl() == output.impl(); });
     if (taken) output = output.detach();
-    recorded.push_back(constant ? Tensor{} : output);
+    recorded.push_back(constant ? output.detach() : output);
   }
   record(name_, inputs, recorded, context.saved_, backward_);
   return outputs;

@@ -40,7 +40,8 @@ class FunctionContext {
 /// Forward is not recorded, so it may compute in any way. Backward returns one gradient for each
 /// input (undefined for an input that has none; `Backward::needs` says which are asked for).
 /// Written in differentiable operations, it gives second derivatives too; where it is not, it must
-/// throw if `Backward::create_graph`. The gradient of an output that nothing used is zero.
+/// throw if `Backward::create_graph`. The gradient of an output that nothing used, or that is not
+/// differentiable, is zeros like it.
 class Function {
  public:
   using Forward = std::function<Tensors(FunctionContext&, const Tensors& inputs)>;

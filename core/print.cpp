@@ -11,7 +11,7 @@ namespace scangrad {
 namespace {
 
 constexpr std::int64_t edge = 3;         // entries shown at each end of an abridged dimension
-constexpr std::int64_t abridged = 1000;  // tensors of more elements than this are abridged
+constexpr std::int64_t abridged = 1000;  // tensors of more entries than this are abridged
 
 std::string element(double value) { return fmt::format("{:.5g}", value); }
 std::string element(std::int64_t value) { return fmt::format("{}", value); }
@@ -65,7 +65,9 @@ struct Printer {
 template <class T>
 std::string print_as(const Tensor& tensor) {
   const std::vector<T> values = tensor.to_vector<T>();
-  Printer<T> printer{tensor.shape(), values, tensor.numel() > abridged};
+  std::int64_t entries = 1;  // elements, or brackets around none
+  for (std::int64_t size : tensor.shape()) entries *= std::max<std::int64_t>(size, 1);
+  Printer<T> printer{tensor.shape(), values, entries > abridged};
   printer.measure(0, 0);
   printer.print(0, 0);
   return printer.out;

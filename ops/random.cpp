@@ -50,20 +50,24 @@ Tensor normal(const Shape& shape, double mean, double std, const TensorOptions& 
   return random("normal", &Kernels::normal, shape, options, {mean, std}, generator);
 }
 
-Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape,
-               const TensorOptions& options, Generator* generator) {
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, const IndexOptions& options,
+               Generator* generator) {
   const auto range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
   check<ValueError>(low < high && range <= std::uint64_t{1} << 32,
                     "randint: the range from {} to {} must hold 1 to 2^32 integers", low, high);
-  Tensor out = empty(shape, options);
+  Tensor out = empty(shape, {options.dtype, options.device});
   check_dtype("randint", out, TypeList<std::int32_t, std::int64_t>{});
+  using Narrow = std::numeric_limits<std::int32_t>;
+  check<ValueError>(
+      options.dtype != DType::i32 || (low >= Narrow::min() && high - 1 <= Narrow::max()),
+      "randint: not all integers from {} to {} are values of i32", low, high);
   if (out.numel() == 0) return out;
   kernel_for("randint", out.device(), &Kernels::randint)(out, low, range,
                                                          chosen(generator).advance(out.numel()));
   return out;
 }
 
-Tensor permutation(std::int64_t n, const TensorOptions& options, Generator* generator) {
+Tensor permutation(std::int64_t n, const IndexOptions& options, Generator* generator) {
   check<ValueError>(n >= 0, "permutation: the length {} is negative", n);
   const Tensor keys = empty({n}, {DType::i64, options.device});
   if (n > 0) {
@@ -75,8 +79,9 @@ Tensor permutation(std::int64_t n, const TensorOptions& options, Generator* gene
 }
 
 // The n smallest of E_i / p_i, with E_i exponential, are a draw without replacement in proportion
-// to p. Efraimidis and Spirakis: "Weighted random sampling with a reservoir" (2006).
-Tensor multinomial(const Tensor& probs, std::int64_t n, Generator& generator) {
+// to p; their logarithms, so that no p is too small to divide by. Efraimidis and Spirakis:
+// "Weighted random sampling with a reservoir" (2006).
+Tensor multinomial(const Tensor& probs, std::int64_t n, Generator* generator) {
   const auto guard = no_grad();
   check_dtype("multinomial", probs, FloatTypes{});
   check<ShapeError>(probs.rank() > 0, "multinomial: a scalar is no row of probabilities");
@@ -86,11 +91,10 @@ Tensor multinomial(const Tensor& probs, std::int64_t n, Generator& generator) {
   check<ValueError>(all(logical_and(ge(p, 0.0), isfinite(p))).item<bool>(),
                     "multinomial: a probability is negative or not finite");
   // 24 random bits would leave events below 6e-8 out: 48 bits, off 0 and 1 by half a step.
-  const Tensor coarse = uniform(p.shape(), p.options(), 0, 1, &generator);
-  const Tensor fine = uniform(p.shape(), p.options(), 0, 1, &generator);
+  const Tensor coarse = uniform(p.shape(), p.options(), 0, 1, generator);
+  const Tensor fine = uniform(p.shape(), p.options(), 0, 1, generator);
   const Tensor u = coarse + fine * 0x1p-24 + 0x1p-49;
-  const double never = -std::numeric_limits<double>::infinity();
-  const Tensor keys = masked_fill(log(u) / p, eq(p, 0.0), never);
+  const Tensor keys = log(p) - log(-log(u));  // the largest first; never where p is 0
   const ValuesIndices drawn = n == 1 ? max(keys, -1, true) : topk(keys, n);
   check<ValueError>(all(isfinite(drawn.values)).item<bool>(),
                     "multinomial: a row has fewer than {} probabilities above 0", n);

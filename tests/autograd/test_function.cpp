@@ -95,6 +95,33 @@ TEST_CASE("Function: several inputs and outputs, some of them without gradients"
   CHECK(x.grad().to_vector<double>() == std::vector<double>{10, 20});
 }
 
+TEST_CASE("Function: an output without a gradient has zeros like itself for one") {
+  // backward may use it in arithmetic without asking what it is.
+  const sg::Function counted(
+      "counted",
+      [](sg::FunctionContext& context, const Tensors& in) {
+        const Tensor places = sg::zeros({4}, {sg::i64}), weights = sg::ones({2, 3}, {sg::f64});
+        context.mark_non_differentiable(places);
+        context.mark_non_differentiable(weights);
+        context.save(weights);
+        return Tensors{in[0] * 2.0, places, weights};
+      },
+      [](const sg::Backward& b) {
+        CHECK(b.grad(1).shape() == sg::Shape{4});
+        CHECK(b.grad(1).dtype() == sg::i64);
+        CHECK(b.grad(2).shape() == sg::Shape{2, 3});
+        CHECK(b.grad(2).to_vector<double>() == std::vector<double>(6, 0));
+        CHECK(b.grad(2).dtype() == sg::f64);
+        CHECK_FALSE(b.saved[0].requires_grad());
+        return Tensors{b.grad() * 2.0};
+      });
+  const Tensor x = leaf({1, 2});
+  const Tensors out = counted(Tensors{x});
+  CHECK_FALSE(out[2].requires_grad());
+  sg::backward(sg::sum(out[0]));
+  CHECK(x.grad().to_vector<double>() == std::vector<double>{2, 2});
+}
+
 TEST_CASE("Function: an input handed through is a new tensor with a gradient of its own") {
   // A straight-through estimator is written so; the input's own history must stay as it was.
   const sg::Function reversed(

@@ -43,4 +43,6 @@ TEST_CASE("print: beyond 1000 elements the middle is left out, and only what is 
         "[  0,   1,   2, ..., 998, 999,   7] i64[1001] cpu");
   const std::string matrix = to_string(sg::zeros({100, 100}));
   CHECK(std::count(matrix.begin(), matrix.end(), '\n') == 6);
+  CHECK(to_string(sg::zeros({20000000, 0})) ==  // no elements, but many brackets
+        "[[],\n [],\n [],\n ...,\n [],\n [],\n []] f32[20000000,0] cpu");
 }

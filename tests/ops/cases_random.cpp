@@ -117,7 +117,7 @@ std::vector<OpCase> drawn_cases() {
       }),
       elements([](std::int64_t i) { return 4 * uniform_at(i) - 1; }));
   row("randn", drawn([](const sg::Tensor& like, sg::Generator& generator) {
-        return sg::randn(like.shape(), like.options(), &generator);
+        return sg::randn(like.shape(), {like.dtype(), like.device()}, &generator);
       }),
       elements(normal_at));
   row("normal", drawn([](const sg::Tensor& like, sg::Generator& generator) {
@@ -125,14 +125,14 @@ std::vector<OpCase> drawn_cases() {
       }),
       elements([](std::int64_t i) { return 2 + 0.5 * normal_at(i); }));
   row("randint", drawn([](const sg::Tensor& like, sg::Generator& generator) {
-        return sg::randint(-2, 9, like.shape(), like.options(), &generator);
+        return sg::randint(-2, 9, like.shape(), {like.dtype(), like.device()}, &generator);
       }),
       elements([](std::int64_t i) {
         return std::floor(11 * (sg::philox_word(start, i) * std::pow(2.0, -32))) - 2;
       }));
   rows.back().dtypes = {sg::i64, sg::i32};
   row("permutation", drawn([](const sg::Tensor& like, sg::Generator& generator) {
-        return sg::permutation(like.numel(), like.options(), &generator);
+        return sg::permutation(like.numel(), {like.dtype(), like.device()}, &generator);
       }),
       [](const Arrays& in) {
         std::vector<std::int64_t> order(static_cast<std::size_t>(in[0].numel()));
@@ -185,7 +185,7 @@ std::vector<OpCase> sampling_cases() {
              [n](const Tensors& in) {
                sg::Generator generator;
                generator.set_state(start);
-               return Tensors{sg::multinomial(in[0], std::min(n, in[0].shape()[1]), generator)};
+               return Tensors{sg::multinomial(in[0], std::min(n, in[0].shape()[1]), &generator)};
              },
          .reference = [n](const Arrays& in) { return sampled(in[0], std::min(n, in[0].shape[1])); },
          .inputs = inputs,

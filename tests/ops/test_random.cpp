@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -170,7 +171,7 @@ TEST_CASE("multinomial draws in proportion, never what has probability 0, withou
   const sg::Tensor row = sg::from<float>({1, 0, 3, 6});  // weights need no normalising
   const sg::Tensor rows = sg::expand(row, {10000, 4});
   std::vector<double> first(4), second(4);
-  const auto draws = sg::multinomial(rows, 2, generator).to_vector<std::int64_t>();
+  const auto draws = sg::multinomial(rows, 2, &generator).to_vector<std::int64_t>();
   for (std::size_t i = 0; i < draws.size(); i += 2) {
     REQUIRE(draws[i] != draws[i + 1]);
     first[static_cast<std::size_t>(draws[i])] += 1;
@@ -183,9 +184,36 @@ TEST_CASE("multinomial draws in proportion, never what has probability 0, withou
   CHECK(near(first[0], 10000, 0.1));
   CHECK(near(first[2], 10000, 0.3));
   CHECK(near(second[0], first[3], 0.25));  // 1 : 3 of what is left
-  const auto one = sg::multinomial(rows, 1, generator);
+  const auto one = sg::multinomial(rows, 1, &generator);
   CHECK(one.shape() == sg::Shape{10000, 1});
   CHECK(near(sg::sum(sg::eq(one, 3.0)).item<double>(), 10000, 0.6));
+}
+
+TEST_CASE("multinomial draws from probabilities of any size, and from the default generator too") {
+  const double tiny = 1e-320;  // 1 / tiny is infinite
+  auto both = sg::multinomial(sg::from<double>({tiny, tiny}), 2).to_vector<std::int64_t>();
+  std::sort(both.begin(), both.end());
+  CHECK(both == std::vector<std::int64_t>{0, 1});
+  sg::Generator generator(9);
+  const sg::Tensor rows = sg::expand(sg::from<double>({tiny, 3 * tiny, 0}), {10000, 3});
+  const sg::Tensor drawn = sg::multinomial(rows, 1, &generator);
+  CHECK(std::abs(sg::sum(sg::eq(drawn, 1.0)).item<double>() - 7500) < 4 * std::sqrt(7500 * 0.25));
+}
+
+TEST_CASE("indices are i64 unless another integer dtype is asked for") {
+  CHECK(sg::permutation(4, {.device = sg::Device::cpu()}).dtype() == sg::i64);
+  CHECK(sg::randint(0, 4, {2}, {.device = sg::Device::cpu()}).dtype() == sg::i64);
+  CHECK(sg::permutation(4, {.dtype = sg::i32}).dtype() == sg::i32);
+}
+
+TEST_CASE("randint refuses integers that its dtype does not have") {
+  const std::int64_t end = std::int64_t{1} << 31;
+  CHECK_NOTHROW(sg::randint(-end, end, {3}, {.dtype = sg::i32}));
+  CHECK_THROWS_WITH(sg::randint(0, end + 1, {3}, {.dtype = sg::i32}),
+                    ContainsSubstring("values of i32"));
+  CHECK_THROWS_AS(sg::randint(-end - 1, 0, {3}, {.dtype = sg::i32}), sg::ValueError);
+  const auto most = std::numeric_limits<std::int64_t>::max();
+  CHECK(sg::randint(most - 1, most, {}).item<std::int64_t>() == most - 1);
 }
 
 TEST_CASE("multinomial refuses what is no distribution, in one sentence") {
