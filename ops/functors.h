@@ -1,5 +1,6 @@
 #pragma once
 #include <scangrad/core/bfloat16.h>
+#include <scangrad/ops/scan_functors.h>
 #include <scangrad/ops/vector_math.h>
 
 #include <cmath>
@@ -103,8 +104,8 @@ SCANGRAD_FUNCTOR(Sub, return a - b;)
 SCANGRAD_FUNCTOR(Mul, return a * b;)
 SCANGRAD_FUNCTOR(Div, return a / b;)
 SCANGRAD_FUNCTOR(Pow, return std::pow(a, b);)
-SCANGRAD_FUNCTOR(Maximum, return a != a || a > b ? a : b;)  // NaN wins
-SCANGRAD_FUNCTOR(Minimum, return a != a || a < b ? a : b;)
+SCANGRAD_FUNCTOR(Maximum, return scan_functors::Largest::combine(a, b);)  // NaN wins
+SCANGRAD_FUNCTOR(Minimum, return scan_functors::Smallest::combine(a, b);)
 
 // Backward of the activations: a is the output's gradient, b the input or output that was saved.
 SCANGRAD_FUNCTOR(TanhBackward, return a * (T(1) - b * b);)

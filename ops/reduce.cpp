@@ -12,6 +12,8 @@
 namespace scangrad {
 namespace {
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
 /// x's shape with size 1 along the reduced dimensions.
 Shape kept_shape(const char* op, const Tensor& x, const Dims& dims) {
   if (dims.empty()) return Shape::filled(x.rank(), 1);
@@ -158,20 +160,19 @@ Tensor var(const Tensor& input, const Dims& dims, double correction, bool keepdi
 Tensor logsumexp(const Tensor& input, const Dims& dims, bool keepdim) {
   const Tensor x = as_floating(input);
   const Shape kept = kept_shape("logsumexp", x, dims);
-  // An infinite shift would make ∞ − ∞.
-  const auto finite = [](const Tensor& t) { return where(isfinite(t), t, zeros_like(t)); };
   Tensor y;
   {
     const auto guard = no_grad();
-    const Tensor shift = finite(
-        reduce("logsumexp", &Kernels::amax, x, dims, true, -std::numeric_limits<double>::infinity())
-            .y);
+    const Tensor most = reduce("logsumexp", &Kernels::amax, x, dims, true, -infinity).y;
+    const Tensor shift = masked_fill(most, logical_not(isfinite(most)), 0);  // not ∞ − ∞
     const Tensor total = log(sum(exp(x - shift), dims, true)) + shift;
     y = keepdim ? total : reshape(total, dropped_shape("logsumexp", x, dims));
   }
-  return record("logsumexp", {x}, y, {x, y}, [kept, finite](const Backward& b) {
+  // Softmax weights; where all is −∞, 0 rather than ∞ − ∞.
+  return record("logsumexp", {x}, y, {x, y}, [kept](const Backward& b) {
     const Tensor total = reshape(b.saved[1], kept);
-    return Tensors{reshape(b.grad(), kept) * exp(b.saved[0] - finite(total))};
+    const Tensor shift = masked_fill(total, eq(total, -infinity), 0);
+    return Tensors{reshape(b.grad(), kept) * exp(b.saved[0] - shift)};
   });
 }
 
@@ -187,14 +188,15 @@ Tensor norm(const Tensor& input, double p, const Dims& dims, bool keepdim) {
         : p == 1 ? sum(abs(x), dims, keepdim)
                  : pow(sum(pow(abs(x), p), dims, keepdim), 1 / p);
   }
-  // d y / d x = sign(x) (|x| / y)^{p−1}, 0 where y is.
+  // d y / d x = sign(x) (|x| / y)^{p−1}, 0 where y or x is: a power below 0 is not taken there.
   return record("norm", {x}, y, {x, y}, [kept, p](const Backward& b) {
     const Tensor& x = b.saved[0];
     const Tensor g = reshape(b.grad(), kept), total = reshape(b.saved[1], kept);
-    const Tensor y = where(eq(total, 0.0), ones_like(total), total);
+    const Tensor y = masked_fill(total, eq(total, 0.0), 1);
     if (p == 2) return Tensors{x * (g / y)};
     if (p == 1) return Tensors{sign(x) * g};
-    return Tensors{sign(x) * pow(abs(x), p - 1) * (g / pow(y, p - 1))};
+    const Tensor size = masked_fill(abs(x), eq(x, 0.0), 1);
+    return Tensors{sign(x) * pow(size, p - 1) * (g / pow(y, p - 1))};
   });
 }
 

@@ -3,8 +3,8 @@
 
 #include <limits>
 
-// The scalar monoids of the scans, shared by every backend: an identity and an associative
-// `combine(l, r)`, first l, then r. T is the compute type: float for bf16 tensors.
+// The scalar monoids of scans and reductions, shared by every backend: an identity and an
+// associative `combine(l, r)`, first l, then r. T is the compute type: float for bf16 tensors.
 namespace scangrad::scan_functors {
 
 /// What loses against everything: −∞, or the smallest integer.
@@ -49,7 +49,7 @@ struct Largest {
   }
   template <class T>
   SCANGRAD_FN static T combine(T l, T r) {
-    return l != l || l > r ? l : r;
+    return ((r > l) | (r != r)) ? r : l;  // no branch: it vectorises
   }
 };
 
@@ -61,7 +61,7 @@ struct Smallest {
   }
   template <class T>
   SCANGRAD_FN static T combine(T l, T r) {
-    return l != l || l < r ? l : r;
+    return ((r < l) | (r != r)) ? r : l;
   }
 };
 

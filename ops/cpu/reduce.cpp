@@ -1,4 +1,5 @@
 #include <scangrad/ops/cpu/level.h>
+#include <scangrad/ops/scan_functors.h>
 
 #include <cstdlib>
 #include <limits>
@@ -6,35 +7,7 @@
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 namespace {
 
-// What a reduction does with two values. NaN wins in max and min, as in PyTorch.
-struct Sum {
-  template <class A>
-  static constexpr A initial = A(0);
-  template <class A>
-  static A combine(A a, A b) {
-    return a + b;
-  }
-};
-struct Max {
-  template <class A>
-  static constexpr A initial = std::numeric_limits<A>::has_infinity
-                                   ? -std::numeric_limits<A>::infinity()
-                                   : std::numeric_limits<A>::lowest();
-  template <class A>
-  static A combine(A a, A b) {
-    return ((b > a) | (b != b)) ? b : a;  // no branch: it vectorises
-  }
-};
-struct Min {
-  template <class A>
-  static constexpr A initial = std::numeric_limits<A>::has_infinity
-                                   ? std::numeric_limits<A>::infinity()
-                                   : std::numeric_limits<A>::max();
-  template <class A>
-  static A combine(A a, A b) {
-    return ((b < a) | (b != b)) ? b : a;
-  }
-};
+using scan_functors::Largest, scan_functors::Smallest, scan_functors::Sum;
 
 constexpr std::int64_t tile = 512;  // columns reduced together; their totals stay in the L1 cache
 
@@ -125,13 +98,13 @@ A reduce_block(const T* x, std::int64_t n) {
 template <class Op, class A, class T>
 A reduce_run(const T* x, std::int64_t n, std::int64_t step) {
   using C = compute_type<T>;
-  A total = Op::template initial<A>;
+  A total = Op::template identity<A>();
   std::int64_t i = 0;
   for (; step == 1 && n - i >= width; i += std::min(run_block, n - i)) {
     total = Op::combine(total, reduce_block<Op, A>(x + i, std::min(run_block, n - i)));
   }
   while (i < n) {
-    A part = Op::template initial<A>;
+    A part = Op::template identity<A>();
     for (const std::int64_t stop = std::min(n, i + slow_block); i < stop; ++i) {
       part = Op::combine(part, A(C(x[i * step])));
     }
@@ -147,9 +120,9 @@ void reduce_columns(const StridedLoop<1>& reduced, std::int64_t begin, std::int6
   using C = compute_type<T>;
   const std::int64_t step = reduced.step(0);
   A parts[tile];
-  for (std::int64_t j = 0; j < count; ++j) totals[j] = Op::template initial<A>;
+  for (std::int64_t j = 0; j < count; ++j) totals[j] = Op::template identity<A>();
   for (; begin < end; begin += column_block) {
-    for (std::int64_t j = 0; j < count; ++j) parts[j] = Op::template initial<A>;
+    for (std::int64_t j = 0; j < count; ++j) parts[j] = Op::template identity<A>();
     const std::int64_t stop = std::min(end, begin + column_block);
     for_each_row(reduced, begin, stop, [&](std::int64_t rows, const std::int64_t* at) {
       const T* row = x + at[0];
@@ -204,7 +177,7 @@ void reduce_pass(const ReducePlan& p, Out* to, const T* from, std::int64_t chunk
       for_each_row(p.kept, unit, stop, [&](std::int64_t n, const std::int64_t* at) {
         for (std::int64_t j = 0; j < n; ++j) {
           const T* const x = from + at[1] + j * p.kept.step(1);
-          A total = Op::template initial<A>;
+          A total = Op::template identity<A>();
           for_each_row(p.reduced, first, last, [&](std::int64_t count, const std::int64_t* offset) {
             total = Op::combine(total, reduce_run<Op, A>(x + offset[0], count, p.reduced.step(0)));
           });
@@ -292,10 +265,10 @@ void along(const Tensor& values, const Tensor& indices, const Tensor& x) {
 
 void fill_reduce(Kernels& table) {
   table.sum = reduce<Sum, NumberTypes>;
-  table.amax = reduce<Max, AllTypes>;
-  table.amin = reduce<Min, AllTypes>;
-  table.max_along = along<Max>;
-  table.min_along = along<Min>;
+  table.amax = reduce<Largest, AllTypes>;
+  table.amin = reduce<Smallest, AllTypes>;
+  table.max_along = along<Largest>;
+  table.min_along = along<Smallest>;
 }
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

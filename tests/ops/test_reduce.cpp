@@ -186,6 +186,23 @@ TEST_CASE("logsumexp neither overflows nor turns infinities into NaN") {
   CHECK(y.to_vector<double>() == Values{-infinity, 0, infinity});
   const Values g = gradient(sg::slice(y, 0, 0, 2), x);
   CHECK(Values(g.begin(), g.begin() + 4) == Values{0, 0, 0, 1});
+  // As PyTorch: the infinite one's own weight is ∞/∞, all others have none.
+  const sg::Tensor infinite = leaf({infinity, 1, -2}, {3});
+  const Values weights = gradient(sg::logsumexp(infinite), infinite);
+  CHECK(std::isnan(weights[0]));
+  CHECK(Values(weights.begin() + 1, weights.end()) == Values{0, 0});
+}
+
+TEST_CASE("norms of any order have finite gradients at zeros, to the second derivative") {
+  for (const double p : {0.5, 1.0, 1.5, 2.0, 2.5, 3.0}) {
+    INFO(p);
+    const sg::Tensor x = leaf({3, 0, -4}, {3});
+    const sg::Tensor slope = sg::grad(sg::norm(x, p), x, {.create_graph = true});
+    CHECK(slope.to_vector<double>()[1] == 0);
+    CHECK(slope.to_vector<double>()[0] ==
+          Approx(std::pow(3 / sg::norm(x, p).item<double>(), p - 1)));
+    for (const double second : gradient(sg::square(slope), x)) CHECK(std::isfinite(second));
+  }
 }
 
 TEST_CASE("norms, with gradient 0 where everything is 0") {
