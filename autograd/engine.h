@@ -6,7 +6,10 @@ namespace scangrad {
 /// The order of members is frozen.
 struct BackwardOptions {
   bool retain_graph = false;  ///< keep what was saved, for another backward through it
-  bool create_graph = false;  ///< record the backward too, for higher derivatives; retains as well
+  /// Record the backward too, for higher derivatives; retains as well. A leaf then holds its
+  /// gradient, and the gradient the graph that leads back to the leaf: neither is freed until the
+  /// gradient is taken away (`set_grad({})`), as in PyTorch. `grad` stores nothing: prefer it here.
+  bool create_graph = false;
 };
 
 /// Adds d output / d leaf to `grad()` of every leaf that requires it. `grad` is the gradient of
