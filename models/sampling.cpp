@@ -36,7 +36,7 @@ std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
       softmax((scores - best) / full({}, options.temperature, scores.options()), 0);
   const Tensor before = cumsum(probs, 0) - probs;  // of the likelier tokens together
   const Tensor kept = masked_fill(probs, ge(before, options.top_p), 0);
-  return index_select(tokens, 0, multinomial(kept, 1, generator)).item<std::int64_t>();
+  return index_select(tokens, 0, multinomial(kept, 1, &generator)).item<std::int64_t>();
 }
 
 }  // namespace scangrad

@@ -1,7 +1,6 @@
 #pragma once
 // Internal: what the front-end of every operation needs (check → promote → allocate → kernel →
-// record). Included by ops/*.cpp and by train/optimizer.cpp, which calls kernels of its own; never
-// installed.
+// record). Included by ops/*.cpp only, never installed.
 #include <scangrad/autograd/node.h>
 #include <scangrad/core/backend.h>
 #include <scangrad/core/format.h>
