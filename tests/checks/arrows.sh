@@ -55,7 +55,7 @@ internal=$({ grep -rl --include='*.h' '^// Internal:' core autograd ops models t
     if (target == "cuda" && folder != "cuda" && folder != "tests")
       complain("only cuda/ includes cuda/")
     if (target == "tests" && folder != "tests") complain("only tests include tests")
-    if (folder == "cuda" && (level[target] > level["ops"] || target == "autograd"))
+    if (folder == "cuda" && (target in level) && (level[target] > level["ops"] || target == "autograd"))
       complain("cuda/ includes ops and core only")
     if ((folder in level) && (target in level) && level[target] > level[folder])
       complain(folder "/ must not include " target "/: dependencies point down, to core")

@@ -5,6 +5,7 @@
 #include <scangrad/ops/loss.h>
 #include <scangrad/ops/shape.h>
 #include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/support/devices.h>
 #include <scangrad/train/optimizer.h>
 #include <scangrad/train/param_groups.h>
 #include <scangrad/train/safetensors.h>
@@ -69,11 +70,11 @@ struct Deviation {
   double parameter = 0;
 };
 
-Deviation train_and_compare(const std::string& name, DType dtype) {
+Deviation train_and_compare(const std::string& name, DType dtype, Device device) {
   Golden golden = read_golden(name);
   Generator generator(1);
   LanguageModel model(config_of(golden.model), generator);
-  model.to(dtype);
+  model.to({dtype, device});
   NamedTensors initial;
   for (const NamedTensor& p : model.named_parameters()) {
     initial.push_back({p.name, golden.tensors.at("init." + p.name)});
@@ -96,7 +97,8 @@ Deviation train_and_compare(const std::string& name, DType dtype) {
   REQUIRE(steps == 10);
   REQUIRE(optimizer.group_count() == groups);
   for (std::size_t step = 0; step < steps; ++step) {
-    const Tensor tokens = select(golden.tensors.at("tokens"), 0, static_cast<std::int64_t>(step));
+    const Tensor tokens =
+        to(select(golden.tensors.at("tokens"), 0, static_cast<std::int64_t>(step)), device);
     const std::int64_t length = tokens.size(1) - 1;
     optimizer.zero_grad();
     const Tensor logits = model.forward(slice(tokens, 1, 0, length));
@@ -122,17 +124,24 @@ Deviation train_and_compare(const std::string& name, DType dtype) {
   return worst;
 }
 
-const std::vector<std::string> models = {
-    "mru_identity",      "mru_ldu",        "mru_cayley",     "attention_none",
-    "attention_learned", "attention_rope", "attention_xpos", "ffn"};
+std::vector<std::pair<std::string, Device>> models_on_devices() {
+  std::vector<std::pair<std::string, Device>> all;
+  for (const Device device : devices()) {
+    for (const char* name : {"mru_identity", "mru_ldu", "mru_cayley", "attention_none",
+                             "attention_learned", "attention_rope", "attention_xpos", "ffn"}) {
+      all.emplace_back(name, device);
+    }
+  }
+  return all;
+}
 
 }  // namespace
 
 TEST_CASE("ten float64 steps agree with PyTorch's to rounding",
           "[model, gradients, clipping, groups and AdamW are exactly what they are said to be]") {
-  for (const std::string& name : models) {
-    CAPTURE(name);
-    const Deviation worst = train_and_compare(name, DType::f64);
+  for (const auto& [name, device] : models_on_devices()) {
+    CAPTURE(name, to_string(device));
+    const Deviation worst = train_and_compare(name, DType::f64, device);
     CHECK(worst.loss < 1e-9);
     CHECK(worst.gradient < 1e-8);
     CHECK(worst.group_norm < 1e-8);
@@ -142,9 +151,9 @@ TEST_CASE("ten float64 steps agree with PyTorch's to rounding",
 
 TEST_CASE("ten float32 steps stay close to the float64 reference",
           "[the precision that training runs in]") {
-  for (const std::string& name : models) {
-    CAPTURE(name);
-    const Deviation worst = train_and_compare(name, DType::f32);
+  for (const auto& [name, device] : models_on_devices()) {
+    CAPTURE(name, to_string(device));
+    const Deviation worst = train_and_compare(name, DType::f32, device);
     CHECK(worst.loss < 1e-4);
     CHECK(worst.gradient < 1e-3);
     CHECK(worst.group_norm < 1e-3);

@@ -5,6 +5,7 @@
 #include <scangrad/core/parallel.h>
 #include <scangrad/core/random.h>
 #include <scangrad/tests/ops/op_checks.h>
+#include <scangrad/tests/support/devices.h>
 
 #include <algorithm>
 #include <cmath>
@@ -47,17 +48,6 @@ std::string describe(const sg::Tensors& inputs) {
     text += (text.empty() ? "" : ", ") + std::string(sg::name(x.dtype())) + to_string(x.shape());
   }
   return "(" + text + ")";
-}
-
-/// Every device that this build and machine have.
-std::vector<sg::Device> devices() {
-  std::vector<sg::Device> found{sg::Device::cpu()};
-  try {
-    sg::backend(sg::Device::cuda());
-    found.push_back(sg::Device::cuda());
-  } catch (const sg::DeviceError&) {
-  }
-  return found;
 }
 
 /// x's values in memory laid out otherwise; `expanded` repeats the first slice of each dimension.
@@ -211,26 +201,23 @@ sg::Tensors weighted_gradients(const sg::Tensors& outputs, const sg::Tensors& in
 }
 
 /// Normwise |g − g64| / (|g64| + |w|): each gradient is Jᵀ w, with J of order 1 in every row.
-int compare_gradients(const OpCase& row, const Operands& operands, sg::DType dtype) {
-  // The same point in f64: the values that the lower dtype rounds to.
-  const sg::Tensors low = inputs_of(operands, dtype, Layout::contiguous);
+int compare_gradients(const OpCase& row, const Operands& operands, sg::DType dtype,
+                      sg::Device device) {
+  // The same point in f64 on the CPU: the values that the lower dtype rounds to.
+  const sg::Tensors low = inputs_of(operands, dtype, Layout::contiguous, device);
   sg::Tensors high;
   for (const sg::Tensor& x : low) {
-    sg::Tensor copy = x;
-    if (x.dtype() == dtype) {
-      copy = sg::empty(x.shape(), {sg::f64});
-      sg::raw_copy(copy, x);
-      copy.requires_grad_(x.requires_grad());
-    }
-    high.push_back(copy);
+    sg::Tensor copy = sg::empty(x.shape(), {x.dtype() == dtype ? sg::f64 : x.dtype()});
+    sg::raw_copy(copy, x);
+    high.push_back(copy.requires_grad_(x.requires_grad()));
   }
   double weights = 0;
   const sg::Tensors expected = weighted_gradients(differentiable(row.op(high)), high, &weights);
   const sg::Tensors got = weighted_gradients(differentiable(row.op(low)), low);
-  const double tolerance = dtype == sg::f32 ? 1e-5 : 2e-2;
+  const double tolerance = dtype == sg::f64 ? 1e-12 : dtype == sg::f32 ? 1e-5 : 2e-2;
   for (std::size_t i = 0; i < got.size(); ++i) {
-    require(got[i].defined() == expected[i].defined(), describe(low), ": gradient ", i,
-            " exists in one dtype only");
+    const std::string where = describe(low) + " on " + to_string(device) + ": gradient ";
+    require(got[i].defined() == expected[i].defined(), where, i, " exists in one dtype only");
     if (!got[i].defined()) continue;
     const std::vector<double> a = got[i].to_vector<double>(), b = expected[i].to_vector<double>();
     double difference = 0, norm = 0;
@@ -239,8 +226,8 @@ int compare_gradients(const OpCase& row, const Operands& operands, sg::DType dty
       norm += b[e] * b[e];
     }
     const double bound = tolerance * (std::sqrt(norm) + std::sqrt(weights));
-    require(std::sqrt(difference) <= bound, describe(low), ": gradient ", i, " is ",
-            std::sqrt(difference), " from that in f64, of norm ", std::sqrt(norm));
+    require(std::sqrt(difference) <= bound, where, i, " is ", std::sqrt(difference),
+            " from that in f64, of norm ", std::sqrt(norm));
   }
   return 1;
 }
@@ -339,9 +326,13 @@ int check_second_derivatives(const OpCase& row) {
 
 int check_gradient_dtypes(const OpCase& row) {
   int compared = 0;
-  for (sg::DType dtype : row.dtypes) {
-    if (dtype != sg::f32 && dtype != sg::bf16) continue;
-    for (const Operands& operands : row.inputs) compared += compare_gradients(row, operands, dtype);
+  for (sg::Device device : devices()) {
+    for (sg::DType dtype : row.dtypes) {
+      if (!sg::is_floating(dtype) || (device.is_cpu() && dtype == sg::f64)) continue;
+      for (const Operands& operands : row.inputs) {
+        compared += compare_gradients(row, operands, dtype, device);
+      }
+    }
   }
   return compared;
 }

@@ -21,8 +21,8 @@ int check_values(const OpCase& row);
 int check_gradients(const OpCase& row);
 /// The same of the gradients' gradients.
 int check_second_derivatives(const OpCase& row);
-/// Gradients in f32 and bf16 against those in f64 at the same point: kernels for backward have code
-/// of their own for each dtype.
+/// Gradients in f32 and bf16, and on other devices in f64 too, against those in f64 on the CPU at
+/// the same point: kernels for backward have code of their own for each dtype and device.
 int check_gradient_dtypes(const OpCase& row);
 /// Outputs and gradients bit for bit the same with one thread and with two.
 int check_threads(const OpCase& row);

@@ -1,0 +1,110 @@
+#pragma once
+#include <scangrad/core/strided.h>
+#include <scangrad/cuda/runtime.h>
+#include <scangrad/ops/kernels.h>
+
+#include <algorithm>
+#include <limits>
+
+// How kernels of this folder are started: a function of an index, or of a row, as a device lambda
+// ([=] __device__), run for all of them. What one block computes together is here too.
+namespace scangrad::cuda {
+
+inline constexpr int block_threads = 256;
+
+template <class F>
+__global__ void each_kernel(std::int64_t n, F f) {
+  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+/// f(i) for i < n.
+template <class F>
+void for_each(Device device, std::int64_t n, const F& f) {
+  const DeviceGuard guard(device.index);
+  const std::int64_t blocks = (n + block_threads - 1) / block_threads;
+  const std::int64_t most = std::int64_t{32} * multiprocessors(device.index);
+  each_kernel<<<static_cast<unsigned>(std::min(blocks, most)), block_threads, 0,
+                stream(device.index)>>>(n, f);
+  check_call(cudaGetLastError(), "a kernel");
+}
+
+template <class F>
+__global__ void __launch_bounds__(block_threads) rows_kernel(std::int64_t rows, F f) {
+  for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) f(r);
+}
+
+/// f(r) for r < rows, each by a block of `block_threads` threads.
+template <class F>
+void for_each_row(Device device, std::int64_t rows, const F& f) {
+  const DeviceGuard guard(device.index);
+  rows_kernel<<<static_cast<unsigned>(std::min<std::int64_t>(rows, 1 << 20)), block_threads, 0,
+                stream(device.index)>>>(rows, f);
+  check_call(cudaGetLastError(), "a kernel");
+}
+
+/// value ∘ value ∘ … over the threads of a block, for all of them; always in the same order.
+template <class C, class Combine>
+__device__ C block_reduce(C value, C identity, Combine combine) {
+  __shared__ C parts[block_threads / 32];
+  for (int lane = 16; lane > 0; lane /= 2) {
+    value = combine(value, static_cast<C>(__shfl_xor_sync(0xFFFFFFFFu, value, lane)));
+  }
+  __syncthreads();  // what an earlier reduction left has been read
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
+  __syncthreads();
+  C total = identity;
+  for (int i = 0; i < block_threads / 32; ++i) total = combine(total, parts[i]);
+  return total;
+}
+
+/// Σ f(j) for j < n by the threads of a block, for all of them.
+template <class C, class F>
+__device__ C sum_over(std::int64_t n, F f) {
+  C total = 0;
+  for (std::int64_t j = threadIdx.x; j < n; j += block_threads) total += f(j);
+  return block_reduce(total, C(0), [](C a, C b) { return a + b; });
+}
+/// The largest f(j) for j < n; −∞ if there is none. NaN is passed over.
+template <class C, class F>
+__device__ C max_over(std::int64_t n, F f) {
+  constexpr C nothing = -std::numeric_limits<C>::infinity();
+  C largest = nothing;
+  for (std::int64_t j = threadIdx.x; j < n; j += block_threads) {
+    const C value = f(j);
+    largest = value > largest ? value : largest;
+  }
+  return block_reduce(largest, nothing, [](C a, C b) { return b > a ? b : a; });
+}
+/// f(j) for j < n, shared among the threads of a block.
+template <class F>
+__device__ void for_each_in_row(std::int64_t n, F f) {
+  for (std::int64_t j = threadIdx.x; j < n; j += block_threads) f(j);
+}
+
+/// Where element i of a loop lies in operand k.
+template <int N>
+__device__ void offsets_of(const StridedLoop<N>& loop, std::int64_t i, std::int64_t (&at)[N]) {
+  for (int k = 0; k < N; ++k) at[k] = 0;
+  for (int dim = loop.rank - 1; dim > 0; --dim) {
+    const std::int64_t rest = i / loop.sizes[dim], index = i - rest * loop.sizes[dim];
+    for (int k = 0; k < N; ++k) at[k] += index * loop.strides[k][dim];
+    i = rest;
+  }
+  for (int k = 0; k < N; ++k) at[k] += i * loop.strides[k][0];
+}
+
+/// The data of a tensor that may be left out.
+template <class T>
+T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+
+/// Notes the first bad index.
+__device__ inline void note_fault(const FaultWord& word, const char* op, const char* unit,
+                                  std::int64_t index, std::int64_t limit) {
+  if (atomicCAS(word.claimed, 0, 1) != 0) return;
+  *word.fault = {1, op, unit, index, limit};
+}
+
+}  // namespace scangrad::cuda

@@ -1,0 +1,291 @@
+// Scans, correct at any length and order: a thread (scalars) or a block (matrices) a sequence,
+// which walks its steps one after another. Fast ones follow; these stay as what they are tested
+// against.
+#include <scangrad/cuda/families.h>
+#include <scangrad/ops/scan.h>
+#include <scangrad/ops/scan_functors.h>
+#include <scangrad/cuda/launch.cuh>
+
+namespace scangrad::cuda {
+namespace {
+
+/// Where sequence s has its step k, for elements and states (outer, T, inner, size).
+struct Layout {
+  std::int64_t outer, count, inner;
+  bool reverse;
+
+  Layout(const Tensor& states, ScanPlan plan)
+      : outer(states.shape()[0]),
+        count(states.shape()[1]),
+        inner(states.shape()[2]),
+        reverse(plan.reverse) {}
+  std::int64_t sequences() const { return outer * inner; }
+  /// Number of the block of values that belongs to step k.
+  __device__ std::int64_t at(std::int64_t s, std::int64_t k) const {
+    const std::int64_t t = reverse ? count - 1 - k : k;
+    return (s / inner * count + t) * inner + s % inner;
+  }
+};
+
+// ---- scalars
+// -------------------------------------------------------------------------------------
+
+/// `Step` is state ← step(state, a, b).
+template <class T, class Step>
+void scalar_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                 const Tensor& initial, ScanPlan plan, compute_type<T> start, const Step& step) {
+  using C = compute_type<T>;
+  const Layout layout(states, plan);
+  T* const h = states.data<T>();
+  T* const end = last.data<T>();
+  const T* const pa = a.data<T>();
+  const T* const pb = data_or_null<T>(b);
+  const T* const first = data_or_null<T>(initial);
+  const bool exclusive = plan.exclusive;
+  for_each(states.device(), layout.sequences(), [=] __device__(std::int64_t s) {
+    C state = first == nullptr ? start : C(first[s]);
+    for (std::int64_t k = 0; k < layout.count; ++k) {
+      const std::int64_t at = layout.at(s, k);
+      if (exclusive) h[at] = static_cast<T>(state);
+      state = step(state, C(pa[at]), pb == nullptr ? C(0) : C(pb[at]));
+      if (!exclusive) h[at] = static_cast<T>(state);
+    }
+    end[s] = static_cast<T>(state);
+  });
+}
+
+template <class F>
+struct CombineStep {
+  template <class C>
+  __device__ C operator()(C state, C a, C) const {
+    return F::combine(state, a);
+  }
+};
+struct LinearStep {
+  template <class C>
+  __device__ C operator()(C state, C a, C b) const {
+    return state * a + b;
+  }
+};
+
+template <class F, class Types>
+void monoid_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                 const Tensor& initial, ScanPlan plan) {
+  dispatch(Types{}, states.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    scalar_scan<T>(states, last, a, b, initial, plan, F::template identity<compute_type<T>>(),
+                   CombineStep<F>{});
+  });
+}
+
+void linear_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                 const Tensor& initial, ScanPlan plan) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    scalar_scan<T>(states, last, a, b, initial, plan, 0, LinearStep{});
+  });
+}
+
+// ---- matrices
+// ------------------------------------------------------------------------------------
+
+/// Sizes of a matrix scan: states (rows, n), elements' linear part (n, n).
+struct MatrixSizes {
+  std::int64_t rows, n;
+  std::int64_t state() const { return rows * n; }
+  std::int64_t element() const { return n * n; }
+};
+MatrixSizes sizes_of(const Tensor& states) {
+  return {states.shape()[states.rank() - 2], states.shape().back()};
+}
+
+/// H ← H A + B, from the initial state or, without, I where `product`, else 0.
+template <bool product, class T>
+void matrix_scan_typed(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                       const Tensor& initial, ScanPlan plan) {
+  using C = compute_type<T>;
+  const Layout layout(states, plan);
+  const MatrixSizes sizes = sizes_of(states);
+  const std::int64_t n = sizes.n, state = sizes.state(), element = sizes.element();
+  const Tensor scratch = empty({layout.sequences(), 2, state}, {dtype_of<C>, states.device()});
+  C* const carried = scratch.data<C>();
+  T* const h = states.data<T>();
+  T* const end = last.data<T>();
+  const T* const pa = a.data<T>();
+  const T* const pb = data_or_null<T>(b);
+  const T* const first = data_or_null<T>(initial);
+  const bool exclusive = plan.exclusive;
+  for_each_row(states.device(), layout.sequences(), [=] __device__(std::int64_t s) {
+    C* current = carried + 2 * s * state;
+    C* next = current + state;
+    for_each_in_row(state, [=](std::int64_t e) {
+      current[e] = first != nullptr ? C(first[s * state + e]) : C(product && e / n == e % n);
+    });
+    __syncthreads();
+    for (std::int64_t k = 0; k < layout.count; ++k) {
+      const std::int64_t at = layout.at(s, k);
+      const T* const m = pa + at * element;
+      for_each_in_row(state, [=](std::int64_t e) {
+        const C* const row = current + e / n * n;
+        C total = pb != nullptr ? C(pb[at * state + e]) : C(0);
+        for (std::int64_t l = 0; l < n; ++l) total += row[l] * C(m[l * n + e % n]);
+        next[e] = total;
+        h[at * state + e] = static_cast<T>(exclusive ? current[e] : total);
+      });
+      __syncthreads();
+      C* const done = current;
+      current = next;
+      next = done;
+    }
+    for_each_in_row(state,
+                    [=](std::int64_t e) { end[s * state + e] = static_cast<T>(current[e]); });
+  });
+}
+
+template <bool product>
+void matrix_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                 const Tensor& initial, ScanPlan plan) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
+    matrix_scan_typed<product, typename decltype(tag)::type>(states, last, a, b, initial, plan);
+  });
+}
+
+// ---- backward
+// ------------------------------------------------------------------------------------
+
+// With g_t the gradient of h_t, q_t = g_t + q_{t+1} a_{t+1}ᵀ is its whole cotangent, db_t = q_t and
+// da_t = h_{t-1}ᵀ q_t: docs/scan.md.
+
+template <class T>
+void linear_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_initial,
+                           const Tensor& a, const Tensor& states, const Tensor& initial,
+                           const Tensor& g, const Tensor& g_last, ScanPlan plan) {
+  using C = compute_type<T>;
+  const Layout layout(states, plan);
+  T* const to_a = data_or_null<T>(da);
+  T* const to_b = data_or_null<T>(db);
+  T* const to_initial = data_or_null<T>(d_initial);
+  const T* const pa = a.data<T>();
+  const T* const h = states.data<T>();
+  const T* const first = data_or_null<T>(initial);
+  const T* const pg = g.data<T>();
+  const T* const end = g_last.data<T>();
+  const bool exclusive = plan.exclusive;
+  for_each(states.device(), layout.sequences(), [=] __device__(std::int64_t s) {
+    C q = C(end[s]);
+    if (!exclusive) q += C(pg[layout.at(s, layout.count - 1)]);
+    for (std::int64_t k = layout.count - 1; k >= 0; --k) {
+      const std::int64_t at = layout.at(s, k);
+      const bool has_before = exclusive || k > 0;
+      const std::int64_t before = exclusive ? at : k > 0 ? layout.at(s, k - 1) : 0;
+      const C previous = has_before ? C(h[before]) : first != nullptr ? C(first[s]) : C(0);
+      if (to_b != nullptr) to_b[at] = static_cast<T>(q);
+      if (to_a != nullptr) to_a[at] = static_cast<T>(previous * q);
+      q = q * C(pa[at]) + (has_before ? C(pg[before]) : C(0));
+    }
+    if (to_initial != nullptr) to_initial[s] = static_cast<T>(q);
+  });
+}
+
+template <bool product, class T>
+void matrix_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_initial,
+                           const Tensor& a, const Tensor& states, const Tensor& initial,
+                           const Tensor& g, const Tensor& g_last, ScanPlan plan) {
+  using C = compute_type<T>;
+  const Layout layout(states, plan);
+  const MatrixSizes sizes = sizes_of(states);
+  const std::int64_t rows = sizes.rows, n = sizes.n, state = sizes.state();
+  const std::int64_t element = sizes.element();
+  const Tensor scratch = empty({layout.sequences(), 2, state}, {dtype_of<C>, states.device()});
+  C* const cotangents = scratch.data<C>();
+  T* const to_a = data_or_null<T>(da);
+  T* const to_b = data_or_null<T>(db);
+  T* const to_initial = data_or_null<T>(d_initial);
+  const T* const pa = a.data<T>();
+  const T* const h = states.data<T>();
+  const T* const first = data_or_null<T>(initial);
+  const T* const pg = g.data<T>();
+  const T* const end = g_last.data<T>();
+  const bool exclusive = plan.exclusive;
+  for_each_row(states.device(), layout.sequences(), [=] __device__(std::int64_t s) {
+    C* q = cotangents + 2 * s * state;
+    C* pulled = q + state;
+    const std::int64_t final = layout.at(s, layout.count - 1);
+    for_each_in_row(state, [=](std::int64_t e) {
+      q[e] = C(end[s * state + e]) + (exclusive ? C(0) : C(pg[final * state + e]));
+    });
+    __syncthreads();
+    for (std::int64_t k = layout.count - 1; k >= 0; --k) {
+      const std::int64_t at = layout.at(s, k);
+      const bool has_before = exclusive || k > 0;
+      const std::int64_t before = exclusive ? at : k > 0 ? layout.at(s, k - 1) : 0;
+      const T* const m = pa + at * element;
+      const auto previous = [=](std::int64_t e) {
+        if (has_before) return C(h[before * state + e]);
+        return first != nullptr ? C(first[s * state + e]) : C(product && e / n == e % n);
+      };
+      if (to_b != nullptr) {
+        for_each_in_row(state,
+                        [=](std::int64_t e) { to_b[at * state + e] = static_cast<T>(q[e]); });
+      }
+      if (to_a != nullptr) {
+        for_each_in_row(element, [=](std::int64_t e) {
+          C total = 0;
+          for (std::int64_t r = 0; r < rows; ++r)
+            total += previous(r * n + e / n) * q[r * n + e % n];
+          to_a[at * element + e] = static_cast<T>(total);
+        });
+      }
+      for_each_in_row(state, [=](std::int64_t e) {
+        const C* const row = q + e / n * n;
+        C total = has_before ? C(pg[before * state + e]) : C(0);
+        for (std::int64_t c = 0; c < n; ++c) total += row[c] * C(m[e % n * n + c]);
+        pulled[e] = total;
+      });
+      __syncthreads();
+      C* const done = q;
+      q = pulled;
+      pulled = done;
+    }
+    if (to_initial == nullptr) return;
+    for_each_in_row(state,
+                    [=](std::int64_t e) { to_initial[s * state + e] = static_cast<T>(q[e]); });
+  });
+}
+
+void linear_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,
+                     const Tensor& states, const Tensor& initial, const Tensor& g,
+                     const Tensor& g_last, ScanPlan plan) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
+    linear_backward_typed<typename decltype(tag)::type>(da, db, d_initial, a, states, initial, g,
+                                                        g_last, plan);
+  });
+}
+template <bool product>
+void matrix_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,
+                     const Tensor& states, const Tensor& initial, const Tensor& g,
+                     const Tensor& g_last, ScanPlan plan) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
+    matrix_backward_typed<product, typename decltype(tag)::type>(da, db, d_initial, a, states,
+                                                                 initial, g, g_last, plan);
+  });
+}
+
+}  // namespace
+
+void fill_scan(Kernels& table) {
+  using namespace scan_functors;
+  table.cumsum = monoid_scan<Sum, NumberTypes>;
+  table.cumprod = monoid_scan<Product, NumberTypes>;
+  table.cummax = monoid_scan<Largest, NumberTypes>;
+  table.cummin = monoid_scan<Smallest, NumberTypes>;
+  table.logcumsumexp = monoid_scan<LogSumExp, FloatTypes>;
+  table.linear_scan = linear_scan;
+  table.matmul_scan = matrix_scan<true>;
+  table.affine_scan = matrix_scan<false>;
+  table.linear_scan_backward = linear_backward;
+  table.matmul_scan_backward = matrix_backward<true>;
+  table.affine_scan_backward = matrix_backward<false>;
+}
+
+}  // namespace scangrad::cuda

@@ -1,0 +1,14 @@
+#include <scangrad/core/backend.h>
+#include <scangrad/core/error.h>
+#include <scangrad/tests/support/devices.h>
+
+std::vector<scangrad::Device> devices() {
+  using scangrad::Device;
+  std::vector<Device> found{Device::cpu()};
+  try {
+    scangrad::backend(Device::cuda());
+    found.push_back(Device::cuda());
+  } catch (const scangrad::DeviceError&) {
+  }
+  return found;
+}

@@ -1,0 +1,7 @@
+#pragma once
+#include <scangrad/core/device.h>
+
+#include <vector>
+
+/// Every device that this build and machine have: what is true on one must be on all.
+std::vector<scangrad::Device> devices();
