@@ -6,28 +6,38 @@ namespace scangrad {
 void register_cpu_backend(Backend& table);
 #ifdef SCANGRAD_HAS_CUDA
 namespace cuda {
-void register_backend(Backend& table);  // defined in cuda/register.cpp; checks driver and devices
-}
+void require_devices(Device asked_for);  // both defined in cuda/
+void register_backend(Backend& table);
+}  // namespace cuda
 #endif
 
 namespace {
 
-template <void (*fill_table)(Backend&)>
-const Backend& table() {
-  static const Backend made = [] {
-    Backend backend;
-    fill_table(backend);
-    return backend;
-  }();
-  return made;
+Backend cpu_backend() {
+  Backend table;
+  register_cpu_backend(table);
+  return table;
 }
+
+#ifdef SCANGRAD_HAS_CUDA
+Backend cuda_backend(Device asked_for) {
+  cuda::require_devices(asked_for);
+  Backend table;
+  cuda::register_backend(table);
+  return table;
+}
+#endif
 
 }  // namespace
 
 const Backend& backend(Device device) {
-  if (device.is_cpu()) return table<register_cpu_backend>();
+  if (device.is_cpu()) {
+    static const Backend table = cpu_backend();
+    return table;
+  }
 #ifdef SCANGRAD_HAS_CUDA
-  return table<cuda::register_backend>();
+  static const Backend table = cuda_backend(device);  // where it throws, the next call tries again
+  return table;
 #else
   fail<DeviceError>("device: this build of scangrad has no CUDA support, so {} cannot be used",
                     device);

@@ -98,7 +98,6 @@ void deallocate_pinned(void* data) { cudaFreeHost(data); }
 }  // namespace
 
 void register_backend(Backend& table) {
-  require_devices();
   table.allocate = allocate;
   table.deallocate = deallocate;
   table.allocate_pinned = allocate_pinned;

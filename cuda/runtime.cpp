@@ -55,17 +55,18 @@ void check_call(cublasStatus_t status, const char* call) {
                      cublasGetStatusString(status));
 }
 
-void require_devices() {
+void require_devices(Device asked_for) {
   int driver = 0, runtime = 0, count = 0;
   check<DeviceError>(cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0,
-                     "cuda: there is no NVIDIA driver on this machine");
+                     "{}: there is no NVIDIA driver on this machine", asked_for);
   cudaRuntimeGetVersion(&runtime);
   check<DeviceError>(driver >= runtime / 1000 * 1000,
-                     "cuda: the driver is for CUDA {}.{}, and this build needs {}.{}; update it",
-                     driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+                     "{}: the driver is for CUDA {}.{}, and this build needs {}.{}; update it",
+                     asked_for, driver / 1000, driver % 1000 / 10, runtime / 1000,
+                     runtime % 1000 / 10);
   const cudaError_t status = cudaGetDeviceCount(&count);
   cudaGetLastError();
-  check<DeviceError>(status == cudaSuccess && count > 0, "cuda: no device can be used: {}",
+  check<DeviceError>(status == cudaSuccess && count > 0, "{}: no device can be used: {}", asked_for,
                      cudaGetErrorString(status));
 }
 

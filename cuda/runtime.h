@@ -26,8 +26,9 @@ class DeviceGuard {
   int previous_ = 0;
 };
 
-/// Throws DeviceError, saying what is missing, unless driver and devices can be used.
-void require_devices();
+/// Throws DeviceError, naming the device asked for and what is missing, unless there are a driver
+/// and a device that can be used.
+void require_devices(Device asked_for);
 /// The stream of a device.
 cudaStream_t stream(int device);
 /// cuBLAS on that stream, in full precision.

@@ -89,8 +89,8 @@ Kernels cpu_kernels() {
 }
 
 #ifdef SCANGRAD_HAS_CUDA
-Kernels cuda_kernels() {
-  backend(Device::cuda());  // raises where there is no usable device
+Kernels cuda_kernels(Device device) {
+  backend(device);  // raises where there is no usable device
   Kernels table;
   cuda::fill_kernels(table);
   return table;
@@ -105,7 +105,7 @@ const Kernels& kernels(Device device) {
     return table;
   }
 #ifdef SCANGRAD_HAS_CUDA
-  static const Kernels table = cuda_kernels();
+  static const Kernels table = cuda_kernels(device);
   return table;
 #else
   fail<DeviceError>("device: this build of scangrad has no CUDA support, so {} cannot be used",
