@@ -1,9 +1,11 @@
 #include <scangrad/core/format.h>
+#include <scangrad/train/char_tokenizer.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/run_data.h>
 #include <scangrad/train/word_problem.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,7 +32,7 @@ RunData open_words(const RunConfig& config) {
 
 }  // namespace
 
-RunData open_run_data(const RunConfig& config, const std::optional<CharTokenizer>& tokenizer) {
+RunData open_run_data(const RunConfig& config, std::shared_ptr<const Tokenizer> tokenizer) {
   const DataConfig& data = config.data;
   if (data.kind == "words") return open_words(config);
   check<ValueError>(!data.file.empty(),
@@ -43,7 +45,7 @@ RunData open_run_data(const RunConfig& config, const std::optional<CharTokenizer
     const std::string text = read_file(data.file);
     check<IoError>(!text.empty(), "data: {} is empty", data.file);
     try {
-      result.tokenizer = tokenizer ? *tokenizer : CharTokenizer(text);
+      result.tokenizer = tokenizer ? tokenizer : std::make_shared<CharTokenizer>(text);
       tokens = Tokens(result.tokenizer->encode(text), result.tokenizer->vocab_size());
     } catch (const ValueError& error) {
       fail<ValueError>("data: {}: {}", data.file, error.what());

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace scangrad {
@@ -17,16 +16,15 @@ struct RunData {
   /// Text: one, what training leaves over. Words: fresh sequences of `data.length`, then of each of
   /// `data.eval_lengths`.
   std::vector<std::unique_ptr<Dataset>> validation = {};
-  std::optional<CharTokenizer> tokenizer = {};  ///< none for words and for files of tokens
-  bool shuffle = true;                          ///< words are fresh, so they need none
-  Fingerprint fingerprint = {};                 ///< of a text; words follow from the configuration
+  std::shared_ptr<const Tokenizer> tokenizer = {};  ///< none for words and for files of tokens
+  bool shuffle = true;                              ///< words are fresh, so they need none
+  Fingerprint fingerprint = {};  ///< of a text; words follow from the configuration
 };
 
 /// Opens `config.data`: a text file, a token file (see token_file.h), or the word problem. With a
 /// `tokenizer`, that of a trained model, text is encoded by it. Throws IoError on a file that is
 /// missing or empty, ValueError where the text is too short or has unknown characters.
-RunData open_run_data(const RunConfig& config,
-                      const std::optional<CharTokenizer>& tokenizer = std::nullopt);
+RunData open_run_data(const RunConfig& config, std::shared_ptr<const Tokenizer> tokenizer = {});
 
 /// A seed for one use of randomness, so that weights, data and dropout share no random words.
 enum class Stream : std::uint64_t { weights = 1, order, words, fresh_words, dropout };

@@ -1,32 +1,41 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace scangrad {
 
-/// One token per character, that is, per Unicode code point of UTF-8 text; tokens are numbered in
-/// the order of code points.
-class CharTokenizer {
+/// What stands between the documents of a text; one token in every tokenizer that knows it.
+inline constexpr std::string_view end_of_text_mark = "<|endoftext|>";
+
+/// Text to tokens and back: decode(encode(text)) is the text.
+class Tokenizer {
  public:
-  /// The tokenizer of the characters that occur in `text`. Throws ValueError where the text is
-  /// empty or, naming the byte, not UTF-8.
-  explicit CharTokenizer(std::string_view text);
+  virtual ~Tokenizer() = default;
 
-  std::int64_t vocab_size() const { return static_cast<std::int64_t>(characters_.size()); }
-  /// Every character, in order: a text from which the same tokenizer is made again.
-  std::string vocabulary() const;
+  virtual std::int64_t vocab_size() const = 0;
+  /// Throws ValueError naming what the vocabulary does not have, and where it stands.
+  virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  /// The tokens' bytes, one after another; a token alone need not be whole UTF-8. Throws IndexError
+  /// on a token outside the vocabulary.
+  virtual std::string decode(const std::vector<std::int64_t>& tokens) const = 0;
+  /// The token of `end_of_text_mark`, where there is one.
+  virtual std::optional<std::int32_t> end_of_text() const = 0;
+  /// From which `tokenizer_from_json` makes it again.
+  virtual std::string to_json() const = 0;
 
-  /// Throws ValueError naming the first character outside the vocabulary and where it stands.
-  std::vector<std::int32_t> encode(std::string_view text) const;
-  /// Throws IndexError on a token outside the vocabulary.
-  std::string decode(const std::vector<std::int64_t>& tokens) const;
-
- private:
-  std::vector<std::string> characters_;                  // token → UTF-8
-  std::unordered_map<char32_t, std::int32_t> token_of_;  // code point → token
+ protected:
+  /// Throws IndexError, for `decode`.
+  void check_token(std::int64_t token) const;
 };
+
+/// Throws ValueError where it is no tokenizer's `to_json`.
+std::shared_ptr<const Tokenizer> tokenizer_from_json(const std::string& json);
+/// A file of `to_json`, as runs have (tokenizer.json). Throws IoError naming it.
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
 }  // namespace scangrad

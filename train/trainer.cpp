@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace scangrad {
@@ -61,19 +60,10 @@ std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const Languag
   return std::make_unique<AdamW>(std::move(groups), AdamWOptions{o.beta1, o.beta2, o.eps});
 }
 
-void write_tokenizer(const fs::path& folder, const CharTokenizer& tokenizer) {
-  const nlohmann::ordered_json json = {{"kind", "char"}, {"characters", tokenizer.vocabulary()}};
-  write_file(folder / "tokenizer.json", json.dump(2) + "\n");
-}
-
-std::optional<CharTokenizer> read_tokenizer(const fs::path& folder) {
+/// None for word problems.
+std::shared_ptr<const Tokenizer> read_tokenizer(const fs::path& folder) {
   const fs::path path = folder / "tokenizer.json";
-  if (!fs::exists(path)) return std::nullopt;
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  check<IoError>(json.is_object() && json.contains("kind") && json["kind"] == "char" &&
-                     json.contains("characters") && json["characters"].is_string(),
-                 "{}: not a tokenizer of characters", path.string());
-  return CharTokenizer(json["characters"].get<std::string>());
+  return fs::exists(path) ? load_tokenizer(path) : nullptr;
 }
 
 RunConfig read_config(const fs::path& folder) {
@@ -120,9 +110,9 @@ const RunConfig& validated(const RunConfig& config) {
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder,
-                 const std::optional<CharTokenizer>& tokenizer)
+                 std::shared_ptr<const Tokenizer> tokenizer)
     : folder_(folder),
-      data_(open_run_data(validated(config), tokenizer)),
+      data_(open_run_data(validated(config), std::move(tokenizer))),
       loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle) {
   config_ = resolved(config, data_);
   learning_rate(config_.schedule, 0, config_.steps);  // throws where it makes no sense
@@ -133,7 +123,7 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
 }
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder)
-    : Trainer(config, folder, std::nullopt) {
+    : Trainer(config, folder, nullptr) {
   refuse_run(folder);
 }
 
@@ -143,7 +133,7 @@ void Trainer::open_folder() {
     lock_.emplace(folder_);
     refuse_run(folder_);  // one that began after this object was made
   }
-  if (data_.tokenizer) write_tokenizer(folder_, *data_.tokenizer);
+  if (data_.tokenizer) write_file(folder_ / "tokenizer.json", data_.tokenizer->to_json() + "\n");
   write_file(folder_ / "config.json", to_json(config_) + "\n");  // last: the run now exists
 }
 

@@ -68,7 +68,7 @@ class Trainer {
 
  private:
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
-          const std::optional<CharTokenizer>& tokenizer);
+          std::shared_ptr<const Tokenizer> tokenizer);
   void open_folder();
   Tensor train_step(double rate);
   double gradient_norm() const;
@@ -88,7 +88,7 @@ class Trainer {
 struct OpenRun {
   RunConfig config = {};
   std::unique_ptr<LanguageModel> model = {};  ///< in evaluation mode
-  std::optional<CharTokenizer> tokenizer = {};
+  std::shared_ptr<const Tokenizer> tokenizer = {};
   std::int64_t step = 0;  ///< how long it was trained
 };
 

@@ -214,7 +214,7 @@ TEST_CASE("A finished run is opened with its weights and its tokenizer") {
   OpenRun run = open_run(folder);
   CHECK(run.step == 100);
   CHECK_FALSE(run.model->is_training());
-  CHECK(run.tokenizer->vocabulary() == trainer.data().tokenizer->vocabulary());
+  CHECK(run.tokenizer->to_json() == trainer.data().tokenizer->to_json());
   const RunData data = open_run_data(run.config, run.tokenizer);
   CHECK(metric(evaluate_run(*run.model, data, run.config), "val_loss") ==
         metric(trainer.evaluate(), "val_loss"));

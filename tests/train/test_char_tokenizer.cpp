@@ -2,7 +2,7 @@
 // encoded is named with its place, since a file of a million lines is hard to search otherwise.
 #include <scangrad/scangrad.h>
 #include <scangrad/tests/support/catch.h>
-#include <scangrad/train/tokenizer.h>
+#include <scangrad/train/char_tokenizer.h>
 
 using namespace scangrad;
 
@@ -21,6 +21,26 @@ TEST_CASE("The vocabulary makes the same tokenizer again, as a checkpoint needs"
   const CharTokenizer again(tokenizer.vocabulary());
   CHECK(again.vocabulary() == tokenizer.vocabulary());
   CHECK(again.encode("basel") == tokenizer.encode("basel"));
+}
+
+TEST_CASE(
+    "Where documents are separated, the mark is one token, the last; elsewhere it is characters") {
+  const CharTokenizer tokenizer("ab<|endoftext|>ba");
+  CHECK(tokenizer.vocab_size() == 3);
+  CHECK(tokenizer.end_of_text() == 2);
+  CHECK(tokenizer.encode("b<|endoftext|>a") == std::vector{1, 2, 0});
+  CHECK(tokenizer.decode({2, 0}) == "<|endoftext|>a");
+  CHECK_THROWS_WITH(tokenizer.encode("a<|endoftext|>?"), ContainsSubstring("line 1, column 15"));
+  CHECK_FALSE(CharTokenizer("<|>").end_of_text().has_value());
+}
+
+TEST_CASE("Its JSON makes the same tokenizer again, with and without documents") {
+  for (const char* text : {"zürich\n", "one<|endoftext|>two", "a<|endoftext|>|<>"}) {
+    const CharTokenizer tokenizer(text);
+    const auto again = tokenizer_from_json(tokenizer.to_json());
+    CHECK(again->to_json() == tokenizer.to_json());
+    CHECK(again->encode(text) == tokenizer.encode(text));
+  }
 }
 
 TEST_CASE("A character outside the vocabulary is named with its line and column") {
