@@ -23,11 +23,13 @@ void triangle(const Tensor& out, const Tensor& x, std::int64_t diagonal) {
   });
 }
 
-/// x ← a⁻¹ x for one matrix by the threads of a block: Gaussian elimination with partial pivoting,
-/// a (n, n) being overwritten. False where a pivot is 0.
+/// The LU decomposition of one matrix by the threads of a block: a (n, n) → U in its upper
+/// triangle, x (n, m) → L⁻¹ P x. Gaussian elimination with partial pivoting. Returns the sign of
+/// the row exchanges P, or 0 where a pivot is 0.
 template <class T>
-__device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
+__device__ int eliminate(T* a, T* x, std::int64_t n, std::int64_t m) {
   __shared__ std::int64_t pivot;
+  int sign = 1;
   for (std::int64_t k = 0; k < n; ++k) {
     if (threadIdx.x == 0) {
       pivot = k;
@@ -36,8 +38,9 @@ __device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
       }
     }
     __syncthreads();
-    if (a[pivot * n + k] == T(0)) return false;
+    if (a[pivot * n + k] == T(0)) return 0;
     if (pivot != k) {
+      sign = -sign;
       const auto swap_in = [&](T* rows, std::int64_t width) {
         for_each_in_row(width, [=](auto j) {
           const T upper = rows[k * width + j];
@@ -61,6 +64,13 @@ __device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
     });
     __syncthreads();
   }
+  return sign;
+}
+
+/// x ← a⁻¹ x for one matrix, a being overwritten. False where a pivot is 0.
+template <class T>
+__device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
+  if (eliminate(a, x, n, m) == 0) return false;
   for_each_in_row(m, [=](auto j) {
     for (std::int64_t i = n - 1; i >= 0; --i) {
       T value = x[i * m + j];
@@ -96,12 +106,131 @@ void solve(const Tensor& out, const Tensor& a, const Tensor& b) {
            [&](auto tag) { solve_typed<typename decltype(tag)::type>(out, a, b); });
 }
 
+template <class T>
+void slogdet_typed(const Tensor& sign, const Tensor& logabsdet, const Tensor& a) {
+  const std::int64_t n = a.shape().back();
+  const Tensor scratch = empty_like(a);
+  const T* const matrices = a.data<T>();
+  T* const decomposed = scratch.data<T>();
+  T* const signs = sign.data<T>();
+  T* const logs = logabsdet.data<T>();
+  for_each_row(a.device(), sign.numel(), [=] __device__(std::int64_t k) {
+    T* const lu = decomposed + k * n * n;
+    for_each_in_row(n * n, [=](auto j) { lu[j] = matrices[k * n * n + j]; });
+    __syncthreads();
+    int s = eliminate(lu, static_cast<T*>(nullptr), n, 0);
+    if (threadIdx.x != 0) return;
+    T log = s == 0 ? -std::numeric_limits<T>::infinity() : T(0);
+    for (std::int64_t i = 0; i < n && s != 0; ++i) {
+      if (lu[i * n + i] < T(0)) s = -s;
+      log += ::log(fabs(lu[i * n + i]));
+    }
+    signs[k] = static_cast<T>(s);
+    logs[k] = log;
+  });
+}
+
+void slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a) {
+  dispatch(TypeList<float, double>{}, a.dtype(),
+           [&](auto tag) { slogdet_typed<typename decltype(tag)::type>(sign, logabsdet, a); });
+}
+
+/// out (n, n) ← left · right by the threads of a block; `out` is neither of them.
+template <class T>
+__device__ void product(T* out, const T* left, const T* right, std::int64_t n) {
+  for_each_in_row(n * n, [=](std::int64_t at) {
+    const std::int64_t i = at / n, j = at % n;
+    T total = 0;
+    for (std::int64_t k = 0; k < n; ++k) total += left[i * n + k] * right[k * n + j];
+    out[at] = total;
+  });
+  __syncthreads();
+}
+
+/// exp of one matrix by the threads of a block, as ops/cpu/linalg.cpp says: scaling, a Taylor
+/// polynomial in powers of B⁴, squaring. `power` holds five matrices: B¹ … B⁴ at 1 … 4, scratch at
+/// 0. Returns where the result is: `out` or `power`.
+template <class T>
+__device__ T* exponential(T* out, const T* a, T* power, std::int64_t n) {
+  constexpr int groups = sizeof(T) == 4 ? 2 : 4;
+  constexpr double theta = sizeof(T) == 4 ? 0.58 : 0.78;
+  const std::int64_t nn = n * n;
+  T norm = 0;  // the largest sum of a column, in every thread
+  for (std::int64_t j = 0; j < n; ++j) {
+    T total = 0;
+    for (std::int64_t i = 0; i < n; ++i) total += fabs(a[i * n + j]);
+    norm = total <= norm ? norm : total;  // NaN wins
+  }
+  const bool finite = norm <= std::numeric_limits<T>::max();
+  int squarings = 0;
+  if (finite) frexp(static_cast<double>(norm) / theta, &squarings);
+  squarings = squarings > 0 ? squarings : 0;
+  const T scale =
+      finite ? static_cast<T>(ldexp(1.0, -squarings)) : std::numeric_limits<T>::quiet_NaN();
+  for_each_in_row(nn, [=](auto i) { power[nn + i] = a[i] * scale; });
+  __syncthreads();
+  for (int k = 2; k <= 4; ++k) product(power + k * nn, power + (k - 1) * nn, power + nn, n);
+
+  T *sum = out, *next = power;
+  for (int group = groups - 1; group >= 0; --group) {
+    if (group < groups - 1) {
+      product(next, sum, power + 4 * nn, n);
+      T* const done = sum;
+      sum = next;
+      next = done;
+    }
+    double factorial = 1;  // (4 group)!
+    for (int i = 2; i <= 4 * group; ++i) factorial *= i;
+    for_each_in_row(nn, [=](std::int64_t at) {
+      T value = group < groups - 1 ? sum[at] : T(0);
+      double divisor = factorial;  // (4 group + k)!
+      if (at / n == at % n) value += static_cast<T>(1 / divisor);
+      // The highest group ends with B⁴; the others' is the lowest of the group above.
+      for (int k = 1; k <= (group < groups - 1 ? 3 : 4); ++k) {
+        divisor *= 4 * group + k;
+        value += static_cast<T>(1 / divisor) * power[k * nn + at];
+      }
+      sum[at] = value;
+    });
+    __syncthreads();
+  }
+  for (; squarings > 0; --squarings) {
+    product(next, sum, sum, n);
+    T* const done = sum;
+    sum = next;
+    next = done;
+  }
+  return sum;
+}
+
+template <class T>
+void matrix_exp_typed(const Tensor& out, const Tensor& a) {
+  const std::int64_t n = a.shape().back(), nn = n * n, batch = a.numel() / nn;
+  const Tensor scratch = empty({batch, 5, n, n}, a.options());
+  const T* const from = a.data<T>();
+  T* const powers = scratch.data<T>();
+  T* const to = out.data<T>();
+  for_each_row(a.device(), batch, [=] __device__(std::int64_t k) {
+    const T* const result = exponential(to + k * nn, from + k * nn, powers + k * 5 * nn, n);
+    if (result != to + k * nn) {
+      for_each_in_row(nn, [=](auto j) { to[k * nn + j] = result[j]; });
+    }
+  });
+}
+
+void matrix_exp(const Tensor& out, const Tensor& a) {
+  dispatch(TypeList<float, double>{}, a.dtype(),
+           [&](auto tag) { matrix_exp_typed<typename decltype(tag)::type>(out, a); });
+}
+
 }  // namespace
 
 void fill_linalg(Kernels& table) {
   table.tril = triangle<true>;
   table.triu = triangle<false>;
   table.solve = solve;
+  table.slogdet = slogdet;
+  table.matrix_exp = matrix_exp;
 }
 
 }  // namespace scangrad::cuda

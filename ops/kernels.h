@@ -145,6 +145,11 @@ using TriangleKernel = void(const Tensor& out, const Tensor& x, std::int64_t dia
 /// out = a⁻¹ b: (…, n, m) ← (…, n, n), (…, n, m); contiguous. A singular matrix is an error, raised
 /// as a bad index is.
 using SolveKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+/// Sign and log |det| of each matrix, (batch) each ← (…, n, n); contiguous. 0 and −∞ where a pivot
+/// is 0.
+using SlogdetKernel = void(const Tensor& sign, const Tensor& logabsdet, const Tensor& a);
+/// out = exp(a): (…, n, n) each; contiguous. NaN where a has an element that is not finite.
+using MatrixExpKernel = void(const Tensor& out, const Tensor& a);
 /// Throws that ValueError, naming the matrix of the batch.
 [[noreturn]] void singular_matrix(const char* op, std::int64_t index);
 

@@ -1,6 +1,8 @@
 #include <scangrad/autograd/grad_mode.h>
+#include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/frontend.h>
+#include <scangrad/ops/join.h>
 #include <scangrad/ops/linalg.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
@@ -67,6 +69,12 @@ Tensor diagonal_scatter(const Tensor& g, const Shape& shape, const Diagonal& d) 
 void check_vectors(const char* op, const Tensor& a, const Tensor& b) {
   check<ShapeError>(a.rank() == 1 && b.rank() == 1, "{}: {} and {} must be vectors", op, a.shape(),
                     b.shape());
+}
+
+void check_square_matrices(const char* op, const Tensor& a) {
+  check_dtype(op, a, TypeList<float, double>{});
+  check<ShapeError>(a.rank() >= 2 && a.shape()[a.rank() - 2] == a.shape().back(),
+                    "{}: a {} must be (..., n, n)", op, a.shape());
 }
 
 }  // namespace
@@ -137,6 +145,62 @@ Tensor solve(const Tensor& a, const Tensor& b) {
     const Tensor da = context.needs[0] ? -matmul(db, transpose(x, -1, -2)) : Tensor{};
     return Tensors{context.needs[0] ? sum_to(da, context.saved[0].shape()) : da,
                    context.needs[1] ? sum_to(db, shape_b) : Tensor{}};
+  });
+}
+
+Tensor inverse(const Tensor& a) {
+  check_square_matrices("inverse", a);
+  return solve(a, eye(a.shape().back(), a.options()));
+}
+
+SignLogDet slogdet(const Tensor& a) {
+  check_square_matrices("slogdet", a);
+  const Shape batch = a.shape().slice(0, a.rank() - 2);
+  if (a.numel() == 0) {  // no matrices, or of order 0, whose determinant is 1
+    const Tensor none = sum(a, {-2, -1});
+    return {ones_like(none), none};
+  }
+  SignLogDet result{empty(batch, a.options()), empty(batch, a.options())};
+  kernel_for("slogdet", a.device(), &Kernels::slogdet)(result.sign, result.logabsdet,
+                                                       contiguous(a.detach()));
+  record("slogdet", {a}, result.logabsdet, {a, result.sign}, [](const Backward& context) {
+    const Tensor& a = context.saved[0];
+    // A singular matrix has no inverse, and where g is 0 needs none.
+    const Tensor unused = logical_and(eq(context.saved[1], 0.0), eq(context.grad(), 0.0));
+    const auto each = [](const Tensor& x) { return unsqueeze(unsqueeze(x, -1), -1); };
+    const Tensor safe = where(each(unused), eye(a.shape().back(), a.options()), a);
+    return Tensors{each(context.grad()) * transpose(inverse(safe), -1, -2)};
+  });
+  return result;
+}
+
+Tensor det(const Tensor& a) {
+  check_square_matrices("det", a);
+  const Tensor value = [&] {
+    const auto guard = no_grad();
+    const SignLogDet parts = slogdet(a);
+    return parts.sign * exp(parts.logabsdet);
+  }();
+  return record("det", {a}, value, {a}, [](const Backward& context) {
+    const Tensor& a = context.saved[0];
+    const Tensor scale = context.grad() * det(a);
+    return Tensors{unsqueeze(unsqueeze(scale, -1), -1) * transpose(inverse(a), -1, -2)};
+  });
+}
+
+Tensor matrix_exp(const Tensor& a) {
+  check_square_matrices("matrix_exp", a);
+  const Tensor y = empty(a.shape(), a.options());
+  if (y.numel() > 0) {
+    kernel_for("matrix_exp", a.device(), &Kernels::matrix_exp)(y, contiguous(a.detach()));
+  }
+  return record("matrix_exp", {a}, y, {a}, [](const Backward& context) {
+    const Tensor at = transpose(context.saved[0], -1, -2);
+    const std::int64_t n = at.shape().back();
+    const Tensor upper = cat({at, context.grad()}, -1);
+    const Tensor lower = cat({zeros_like(at), at}, -1);
+    const Tensor block = matrix_exp(cat({upper, lower}, -2));  // (…, 2n, 2n)
+    return Tensors{slice(slice(block, -2, 0, n), -1, n)};
   });
 }
 

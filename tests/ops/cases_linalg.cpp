@@ -4,6 +4,7 @@
 #include <scangrad/tests/ops/op_case.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace sg = scangrad;
 using reference::Array;
@@ -57,12 +58,39 @@ Arrays diag_embed_reference(const Arrays& in) {
   return {y};
 }
 
-/// (a + 8 I)⁻¹ b by elimination without pivoting, which a dominant diagonal needs not.
+/// a ← I and x ← a⁻¹ x for one matrix by elimination without pivoting, which a dominant diagonal
+/// needs not; x is (n, m). Returns det a.
+double eliminate(double* a, double* x, std::int64_t n, std::int64_t m) {
+  double det = 1;
+  for (std::int64_t p = 0; p < n; ++p) {
+    const double pivot = a[p * n + p];
+    det *= pivot;
+    for (std::int64_t j = 0; j < n; ++j) a[p * n + j] /= pivot;
+    for (std::int64_t j = 0; j < m; ++j) x[p * m + j] /= pivot;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const double factor = a[i * n + p];
+      if (i == p) continue;
+      for (std::int64_t j = 0; j < n; ++j) a[i * n + j] -= factor * a[p * n + j];
+      for (std::int64_t j = 0; j < m; ++j) x[i * m + j] -= factor * x[p * m + j];
+    }
+  }
+  return det;
+}
+
+/// Adds 8 to the diagonals of matrices (…, n, n).
+Array dominant(Array a) {
+  const std::int64_t n = a.shape.back();
+  for (std::int64_t i = 0; i < a.numel(); ++i) a[i] += i / n % n == i % n ? dominance : 0;
+  return a;
+}
+
+Shape leading(const Shape& shape) { return shape.slice(0, shape.rank() - 2); }
+
+/// (a + 8 I)⁻¹ b.
 Arrays solve_reference(const Arrays& in) {
   const Shape &sa = in[0].shape, &sb = in[1].shape;
   const std::int64_t n = sa.back(), m = sb.back();
-  Shape batch = reference::broadcast_shape(
-      {Array(sa.slice(0, sa.rank() - 2)), Array(sb.slice(0, sb.rank() - 2))});
+  const Shape batch = reference::broadcast_shape({Array(leading(sa)), Array(leading(sb))});
   Shape full_a = batch, full_b = batch;
   for (std::int64_t size : {n, n}) full_a.push_back(size);
   for (std::int64_t size : {n, m}) full_b.push_back(size);
@@ -71,25 +99,37 @@ Arrays solve_reference(const Arrays& in) {
                             [&](const Shape& i) { a.at(i) = reference::broadcast_at(in[0], i); });
   reference::for_each_index(full_b,
                             [&](const Shape& i) { x.at(i) = reference::broadcast_at(in[1], i); });
-  for (std::int64_t k = 0; k < batch.numel(); ++k) {
-    const auto at = [&](std::int64_t i, std::int64_t j) -> double& {
-      return a[(k * n + i) * n + j];
-    };
-    for (std::int64_t i = 0; i < n; ++i) at(i, i) += dominance;
-    for (std::int64_t p = 0; p < n; ++p) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        if (i == p) continue;
-        const double factor = at(i, p) / at(p, p);
-        for (std::int64_t j = 0; j < n; ++j) at(i, j) -= factor * at(p, j);
-        for (std::int64_t j = 0; j < m; ++j)
-          x[(k * n + i) * m + j] -= factor * x[(k * n + p) * m + j];
-      }
-    }
-    for (std::int64_t i = 0; i < n; ++i) {
-      for (std::int64_t j = 0; j < m; ++j) x[(k * n + i) * m + j] /= at(i, i);
-    }
-  }
+  a = dominant(a);
+  for (std::int64_t k = 0; k < batch.numel(); ++k) eliminate(&a[k * n * n], &x[k * n * m], n, m);
   return {x};
+}
+
+/// det(a + 8 I), (…).
+Array det_reference(const Array& in) {
+  const std::int64_t n = in.shape.back();
+  Array a = dominant(in), det(leading(in.shape));
+  for (std::int64_t k = 0; k < det.numel(); ++k) {
+    det[k] = eliminate(&a.values[static_cast<std::size_t>(k * n * n)], nullptr, n, 0);
+  }
+  return det;
+}
+
+/// e^a by its series alone.
+Arrays matrix_exp_reference(const Arrays& in) {
+  const Array& a = in[0];
+  const std::int64_t n = a.shape.back(), count = n == 0 ? 0 : a.numel() / (n * n);
+  Array y(a.shape), term(a.shape), next(a.shape);
+  for (std::int64_t i = 0; i < a.numel(); ++i) y[i] = term[i] = i / n % n == i % n ? 1 : 0;
+  for (int k = 1; k < 60; ++k) {
+    for (std::int64_t i = 0; i < count * n * n; ++i) {
+      const std::int64_t row = i / n * n, column = i / (n * n) * n * n + i % n;
+      next[i] = 0;
+      for (std::int64_t j = 0; j < n; ++j) next[i] += term[row + j] * a[column + j * n] / k;
+      y[i] += next[i];
+    }
+    std::swap(term, next);
+  }
+  return {y};
 }
 
 }  // namespace
@@ -164,15 +204,60 @@ std::vector<OpCase> linalg_cases() {
                                                                  {{1300, 4, 4}, {1300, 4, 2}}}) {
     systems.push_back({values(a), values(b)});
   }
-  rows.push_back({.name = "solve",
+  const std::vector<sg::DType> real = {sg::f64, sg::f32};
+  const auto shifted = [](const Tensor& a) {
+    return a + sg::eye(a.size(-1), a.options()) * dominance;
+  };
+  rows.push_back(
+      {.name = "solve",
+       .op = [=](const Tensors& in) { return Tensors{sg::solve(shifted(in[0]), in[1])}; },
+       .reference = solve_reference,
+       .inputs = systems,
+       .dtypes = real});
+
+  std::vector<Operands> squares;
+  for (const Shape& shape :
+       std::vector<Shape>{{1, 1}, {2, 0, 3, 3}, {2, 2}, {3, 3}, {2, 1, 5, 5}, {1300, 4, 4}}) {
+    squares.push_back({values(shape, -1, 1)});
+  }
+  rows.push_back(
+      {.name = "inverse",
+       .op = [=](const Tensors& in) { return Tensors{sg::inverse(shifted(in[0]))}; },
+       .reference =
+           [](const Arrays& in) {
+             return solve_reference({in[0], matrix_exp_reference({Array(in[0].shape)})[0]});
+           },
+       .inputs = squares,
+       .dtypes = real});
+  rows.push_back({.name = "slogdet",
                   .op =
-                      [](const Tensors& in) {
-                        const Tensor& a = in[0];
-                        const Tensor shift = sg::eye(a.size(-1), a.options()) * dominance;
-                        return Tensors{sg::solve(a + shift, in[1])};
+                      [=](const Tensors& in) {
+                        const sg::SignLogDet d = sg::slogdet(shifted(in[0]));
+                        return Tensors{d.logabsdet, d.sign};
                       },
-                  .reference = solve_reference,
-                  .inputs = systems,
-                  .dtypes = {sg::f64, sg::f32}});
+                  .reference =
+                      [](const Arrays& in) {
+                        Array log = det_reference(in[0]);
+                        for (double& x : log.values) x = std::log(x);
+                        return Arrays{log, Array(log.shape, 1)};
+                      },
+                  .inputs = squares,
+                  .dtypes = real});
+  rows.push_back(
+      {.name = "det",  // of (a + 8 I)/8: of size 1, as finite differences need
+       .op = [=](const Tensors& in) { return Tensors{sg::det(shifted(in[0]) / dominance)}; },
+       .reference =
+           [](const Arrays& in) {
+             Array det = det_reference(in[0]);
+             for (double& x : det.values) x /= std::pow(dominance, in[0].shape.back());
+             return Arrays{det};
+           },
+       .inputs = squares,
+       .dtypes = real});
+  rows.push_back({.name = "matrix_exp",
+                  .op = [](const Tensors& in) { return Tensors{sg::matrix_exp(in[0])}; },
+                  .reference = matrix_exp_reference,
+                  .inputs = squares,
+                  .dtypes = real});
   return rows;
 }
