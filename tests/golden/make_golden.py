@@ -35,20 +35,28 @@ MODELS = {
     "attention_xpos": {"width": 16, "heads": 2, "layers": ["attention", "mlp", "mlp"],
                        "positions": "xpos"},
     "ffn": {"width": 16, "layers": ["mlp", "mlp"]},
+    # Later models follow, as a model's place is its seed.
+    **{f"mru_{scheme}": {"width": 12, "heads": 2, "layers": ["mru", "mlp"], "scheme": scheme,
+                         "order": 3}
+       for scheme in ("scalar", "expm", "qr_cayley", "qr_expm", "householder",
+                      "ldu_newton_schulz")},
 }
 
 
 # Not zero as in a fresh model, so that the matrices differ from I and gradients cross the scan.
 # Products of ldu matrices grow fastest: at 0.2, ten float32 steps would keep only two digits.
-W_IN_STD = {"identity": 0.2, "ldu": 0.1, "cayley": 0.2}
+W_IN_STD = {"ldu": 0.1}
 
 
 # ---- initial parameters ---------------------------------------------------------------------
 
+TRIANGULAR = ("cayley", "expm", "householder")  # whose elements are L alone
+
+
 def element_count(cfg):
     """Numbers per token that the MRU's scheme turns into `heads` matrices (count = d_s)."""
     n = cfg["order"]
-    return cfg["heads"] * (n * (n - 1) // 2 if cfg["scheme"] == "cayley" else n * n)
+    return cfg["heads"] * (n * (n - 1) // 2 if cfg["scheme"] in TRIANGULAR else n * n)
 
 
 def initial_parameters(cfg, generator):
@@ -71,8 +79,8 @@ def initial_parameters(cfg, generator):
         p[f"{h}.ln.weight"] = torch.ones(width, dtype=torch.float64)
         if kind == "mru":
             heads, n = cfg["heads"], cfg["order"]
-            p[f"{h}.mru.w_in.weight"] = normal(W_IN_STD[cfg["scheme"]], element_count(cfg),
-                                                 width)
+            p[f"{h}.mru.w_in.weight"] = normal(W_IN_STD.get(cfg["scheme"], 0.2),
+                                               element_count(cfg), width)
             p[f"{h}.mru.w_down"] = normal(0.02 * math.sqrt(n), heads, n, width // (heads * n))
             p[f"{h}.mru.w_out.weight"] = normal(out_std, width, width)
         elif kind == "attention":
@@ -91,19 +99,44 @@ def matrices(elements, scheme, heads, n):
     """elements (B, T, count), head-major -> M (B, T, heads, n, n); all zero elements give I."""
     elements = elements.unflatten(-1, (heads, -1))
     eye = torch.eye(n, dtype=elements.dtype)
-    if scheme == "cayley":  # (I - A)^-1 (I + A), A = L - L^T, L strictly lower, filled row by row
+    if scheme in TRIANGULAR:  # L strictly lower, filled row by row
         rows, cols = torch.tril_indices(n, n, -1)
-        lower = torch.zeros(*elements.shape[:-1], n, n, dtype=elements.dtype)
-        lower[..., rows, cols] = elements
-        a = lower - lower.mT
-        return torch.linalg.solve(eye - a, eye + a)
-    x = elements.unflatten(-1, (n, n))
+        x = torch.zeros(*elements.shape[:-1], n, n, dtype=elements.dtype)
+        x[..., rows, cols] = elements
+    else:
+        x = elements.unflatten(-1, (n, n))
+    lower, upper, d = x.tril(-1), x.triu(1), x.diagonal(dim1=-2, dim2=-1)
+    a = lower - lower.mT
+    scale = torch.exp(d - d.mean(-1, keepdim=True))
     if scheme == "identity":
         return x + eye
-    if scheme == "ldu":  # (L + D)(U + D), D = sqrt(exp(d - mean d)); det 1
-        d = x.diagonal(dim1=-2, dim2=-1)
-        diagonal = torch.diag_embed(torch.sqrt(torch.exp(d - d.mean(-1, keepdim=True))))
-        return (x.tril(-1) + diagonal) @ (x.triu(1) + diagonal)
+    if scheme == "scalar":
+        det = torch.linalg.det(x + eye).abs().clamp(min=1e-6)
+        return (x + eye) / det[..., None, None] ** (1 / n)
+    if scheme in ("ldu", "ldu_newton_schulz"):  # (L + D)(U + D), D = sqrt(exp(d - mean d)); det 1
+        diagonal = torch.diag_embed(torch.sqrt(scale))
+        m = (lower + diagonal) @ (upper + diagonal)
+        if scheme == "ldu":
+            return m
+        e = eye - m.mT @ m / (m ** 2).sum((-2, -1), keepdim=True)
+        mu = (n - 1) / (2 * n)
+        v = ((e ** 2).sum((-2, -1), keepdim=True) / (4 * n) - mu ** 2).clamp(min=0)
+        return torch.exp(v / (2 * (1 + mu) ** 2)) / (1 + mu) * (m @ (eye + e / 2))
+    if scheme == "householder":  # minus the product of n reflections
+        m = -eye.expand_as(x)
+        for i in range(n):
+            column = lower[..., i] + eye[i]
+            m = m - 2 * (m @ column[..., None]) * column[..., None, :] / (
+                column ** 2).sum(-1)[..., None, None]
+        return m
+    if scheme.endswith("cayley"):  # (I - A)^-1 (I + A)
+        q = torch.linalg.solve(eye - a, eye + a)
+    elif scheme.endswith("expm"):
+        q = torch.linalg.matrix_exp(a)
+    if scheme in ("cayley", "expm"):
+        return q
+    if scheme in ("qr_cayley", "qr_expm"):
+        return q @ (upper + torch.diag_embed(scale))
     raise ValueError(scheme)
 
 

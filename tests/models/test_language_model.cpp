@@ -2,6 +2,7 @@
 #include <scangrad/autograd/grad_mode.h>
 #include <scangrad/core/error.h>
 #include <scangrad/models/language_model.h>
+#include <scangrad/models/mru_schemes.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/loss.h>
 #include <scangrad/ops/random.h>
@@ -33,7 +34,7 @@ LanguageModelConfig tiny(const Names& layers) {
 /// One tiny model for every mixer, scheme and kind of positions, and a hybrid.
 std::vector<LanguageModelConfig> every_kind() {
   std::vector<LanguageModelConfig> all;
-  for (const char* scheme : {"identity", "ldu", "cayley"}) {
+  for (const std::string& scheme : mru_scheme_names()) {
     all.push_back(tiny({"mru", "mlp"}));
     all.back().scheme = scheme;
   }

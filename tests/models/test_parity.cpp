@@ -2,6 +2,7 @@
 // what the files hold and how they were made.
 #include <scangrad/autograd/engine.h>
 #include <scangrad/models/language_model.h>
+#include <scangrad/models/mru_schemes.h>
 #include <scangrad/ops/loss.h>
 #include <scangrad/ops/shape.h>
 #include <scangrad/tests/support/catch.h>
@@ -127,8 +128,9 @@ Deviation train_and_compare(const std::string& name, DType dtype, Device device)
 std::vector<std::pair<std::string, Device>> models_on_devices() {
   std::vector<std::pair<std::string, Device>> all;
   for (const Device device : devices()) {
-    for (const char* name : {"mru_identity", "mru_ldu", "mru_cayley", "attention_none",
-                             "attention_learned", "attention_rope", "attention_xpos", "ffn"}) {
+    for (const std::string& scheme : mru_scheme_names()) all.emplace_back("mru_" + scheme, device);
+    for (const char* name :
+         {"attention_none", "attention_learned", "attention_rope", "attention_xpos", "ffn"}) {
       all.emplace_back(name, device);
     }
   }
