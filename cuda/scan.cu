@@ -11,19 +11,28 @@ namespace {
 
 /// Where sequence s has its step k, for elements and states (outer, T, inner, size).
 struct Layout {
-  std::int64_t outer, count, inner;
+  std::int64_t outer, count, inner, groups;
+  const bool* cuts;  // (outer, T, groups); null for none
   bool reverse;
 
-  Layout(const Tensor& states, ScanPlan plan)
+  Layout(const Tensor& states, const Tensor& cuts_, ScanPlan plan)
       : outer(states.shape()[0]),
         count(states.shape()[1]),
         inner(states.shape()[2]),
+        groups(cuts_.defined() ? cuts_.shape()[2] : 1),
+        cuts(data_or_null<bool>(cuts_)),
         reverse(plan.reverse) {}
   std::int64_t sequences() const { return outer * inner; }
   /// Number of the block of values that belongs to step k.
   __device__ std::int64_t at(std::int64_t s, std::int64_t k) const {
     const std::int64_t t = reverse ? count - 1 - k : k;
     return (s / inner * count + t) * inner + s % inner;
+  }
+  /// Is the state that enters step k of sequence s the identity, as a segment begins there?
+  __device__ bool cut(std::int64_t s, std::int64_t k) const {
+    if (cuts == nullptr) return false;
+    const std::int64_t t = reverse ? count - 1 - k : k;
+    return cuts[(s / inner * count + t) * groups + s % inner / (inner / groups)];
   }
 };
 
@@ -33,9 +42,10 @@ struct Layout {
 /// `Step` is state ← step(state, a, b).
 template <class T, class Step>
 void scalar_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                 const Tensor& initial, ScanPlan plan, compute_type<T> start, const Step& step) {
+                 const Tensor& initial, const Tensor& cuts, ScanPlan plan, compute_type<T> start,
+                 const Step& step) {
   using C = compute_type<T>;
-  const Layout layout(states, plan);
+  const Layout layout(states, cuts, plan);
   T* const h = states.data<T>();
   T* const end = last.data<T>();
   const T* const pa = a.data<T>();
@@ -46,6 +56,7 @@ void scalar_scan(const Tensor& states, const Tensor& last, const Tensor& a, cons
     C state = first == nullptr ? start : C(first[s]);
     for (std::int64_t k = 0; k < layout.count; ++k) {
       const std::int64_t at = layout.at(s, k);
+      if (layout.cut(s, k)) state = start;
       if (exclusive) h[at] = static_cast<T>(state);
       state = step(state, C(pa[at]), pb == nullptr ? C(0) : C(pb[at]));
       if (!exclusive) h[at] = static_cast<T>(state);
@@ -70,19 +81,19 @@ struct LinearStep {
 
 template <class F, class Types>
 void monoid_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                 const Tensor& initial, ScanPlan plan) {
+                 const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
   dispatch(Types{}, states.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    scalar_scan<T>(states, last, a, b, initial, plan, F::template identity<compute_type<T>>(),
+    scalar_scan<T>(states, last, a, b, initial, cuts, plan, F::template identity<compute_type<T>>(),
                    CombineStep<F>{});
   });
 }
 
 void linear_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                 const Tensor& initial, ScanPlan plan) {
+                 const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    scalar_scan<T>(states, last, a, b, initial, plan, 0, LinearStep{});
+    scalar_scan<T>(states, last, a, b, initial, cuts, plan, 0, LinearStep{});
   });
 }
 
@@ -102,9 +113,9 @@ MatrixSizes sizes_of(const Tensor& states) {
 /// H ← H A + B, from the initial state or, without, I where `product`, else 0.
 template <bool product, class T>
 void matrix_scan_typed(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                       const Tensor& initial, ScanPlan plan) {
+                       const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
   using C = compute_type<T>;
-  const Layout layout(states, plan);
+  const Layout layout(states, cuts, plan);
   const MatrixSizes sizes = sizes_of(states);
   const std::int64_t n = sizes.n, state = sizes.state(), element = sizes.element();
   const Tensor scratch = empty({layout.sequences(), 2, state}, {dtype_of<C>, states.device()});
@@ -125,6 +136,10 @@ void matrix_scan_typed(const Tensor& states, const Tensor& last, const Tensor& a
     for (std::int64_t k = 0; k < layout.count; ++k) {
       const std::int64_t at = layout.at(s, k);
       const T* const m = pa + at * element;
+      if (layout.cut(s, k)) {
+        for_each_in_row(state, [=](std::int64_t e) { current[e] = C(product && e / n == e % n); });
+        __syncthreads();
+      }
       for_each_in_row(state, [=](std::int64_t e) {
         const C* const row = current + e / n * n;
         C total = pb != nullptr ? C(pb[at * state + e]) : C(0);
@@ -144,9 +159,10 @@ void matrix_scan_typed(const Tensor& states, const Tensor& last, const Tensor& a
 
 template <bool product>
 void matrix_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                 const Tensor& initial, ScanPlan plan) {
+                 const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
-    matrix_scan_typed<product, typename decltype(tag)::type>(states, last, a, b, initial, plan);
+    matrix_scan_typed<product, typename decltype(tag)::type>(states, last, a, b, initial, cuts,
+                                                             plan);
   });
 }
 
@@ -159,9 +175,10 @@ void matrix_scan(const Tensor& states, const Tensor& last, const Tensor& a, cons
 template <class T>
 void linear_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                            const Tensor& a, const Tensor& states, const Tensor& initial,
-                           const Tensor& g, const Tensor& g_last, ScanPlan plan) {
+                           const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                           ScanPlan plan) {
   using C = compute_type<T>;
-  const Layout layout(states, plan);
+  const Layout layout(states, cuts, plan);
   T* const to_a = data_or_null<T>(da);
   T* const to_b = data_or_null<T>(db);
   T* const to_initial = data_or_null<T>(d_initial);
@@ -178,10 +195,16 @@ void linear_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_i
       const std::int64_t at = layout.at(s, k);
       const bool has_before = exclusive || k > 0;
       const std::int64_t before = exclusive ? at : k > 0 ? layout.at(s, k - 1) : 0;
-      const C previous = has_before ? C(h[before]) : first != nullptr ? C(first[s]) : C(0);
+      const bool cut = layout.cut(s, k);
+      const C previous = cut                ? C(0)
+                         : has_before       ? C(h[before])
+                         : first != nullptr ? C(first[s])
+                                            : C(0);
       if (to_b != nullptr) to_b[at] = static_cast<T>(q);
       if (to_a != nullptr) to_a[at] = static_cast<T>(previous * q);
-      q = q * C(pa[at]) + (has_before ? C(pg[before]) : C(0));
+      // Nothing flows back into another segment; an exclusive scan returned the identity there.
+      const C g_before = has_before && !(cut && exclusive) ? C(pg[before]) : C(0);
+      q = cut ? g_before : q * C(pa[at]) + g_before;
     }
     if (to_initial != nullptr) to_initial[s] = static_cast<T>(q);
   });
@@ -190,9 +213,10 @@ void linear_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_i
 template <bool product, class T>
 void matrix_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                            const Tensor& a, const Tensor& states, const Tensor& initial,
-                           const Tensor& g, const Tensor& g_last, ScanPlan plan) {
+                           const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                           ScanPlan plan) {
   using C = compute_type<T>;
-  const Layout layout(states, plan);
+  const Layout layout(states, cuts, plan);
   const MatrixSizes sizes = sizes_of(states);
   const std::int64_t rows = sizes.rows, n = sizes.n, state = sizes.state();
   const std::int64_t element = sizes.element();
@@ -220,7 +244,9 @@ void matrix_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_i
       const bool has_before = exclusive || k > 0;
       const std::int64_t before = exclusive ? at : k > 0 ? layout.at(s, k - 1) : 0;
       const T* const m = pa + at * element;
+      const bool cut = layout.cut(s, k);
       const auto previous = [=](std::int64_t e) {
+        if (cut) return C(product && e / n == e % n);
         if (has_before) return C(h[before * state + e]);
         return first != nullptr ? C(first[s * state + e]) : C(product && e / n == e % n);
       };
@@ -238,8 +264,8 @@ void matrix_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_i
       }
       for_each_in_row(state, [=](std::int64_t e) {
         const C* const row = q + e / n * n;
-        C total = has_before ? C(pg[before * state + e]) : C(0);
-        for (std::int64_t c = 0; c < n; ++c) total += row[c] * C(m[e % n * n + c]);
+        C total = has_before && !(cut && exclusive) ? C(pg[before * state + e]) : C(0);
+        for (std::int64_t c = 0; c < n && !cut; ++c) total += row[c] * C(m[e % n * n + c]);
         pulled[e] = total;
       });
       __syncthreads();
@@ -255,19 +281,19 @@ void matrix_backward_typed(const Tensor& da, const Tensor& db, const Tensor& d_i
 
 void linear_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,
                      const Tensor& states, const Tensor& initial, const Tensor& g,
-                     const Tensor& g_last, ScanPlan plan) {
+                     const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     linear_backward_typed<typename decltype(tag)::type>(da, db, d_initial, a, states, initial, g,
-                                                        g_last, plan);
+                                                        g_last, cuts, plan);
   });
 }
 template <bool product>
 void matrix_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,
                      const Tensor& states, const Tensor& initial, const Tensor& g,
-                     const Tensor& g_last, ScanPlan plan) {
+                     const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     matrix_backward_typed<product, typename decltype(tag)::type>(da, db, d_initial, a, states,
-                                                                 initial, g, g_last, plan);
+                                                                 initial, g, g_last, cuts, plan);
   });
 }
 

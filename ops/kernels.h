@@ -131,15 +131,18 @@ struct ScanPlan {
 };
 // Scans: all operands contiguous. Elements a, b and states are (outer, T, inner, …), `initial` and
 // `last` (outer, inner, …), where … is nothing, or a matrix; T > 0. There are outer × inner
-// sequences. An undefined `initial` is the identity; one-operand scans have no b.
+// sequences. An undefined `initial` is the identity; one-operand scans have no b. `cuts`, bool
+// (outer, T, groups), is true where the state that enters the step is replaced by the identity;
+// inner/groups neighbouring sequences share theirs; undefined for none.
 /// states, last ← the scan of the elements (a_t, b_t).
 using ScanKernel = void(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
-                        const Tensor& initial, ScanPlan plan);
+                        const Tensor& initial, const Tensor& cuts, ScanPlan plan);
 /// da, db, d_initial (undefined where not wanted) ← from the forward's a, states and initial, and
-/// the gradients g of states and g_last of last; `plan` is the forward's.
+/// the gradients g of states and g_last of last; `cuts` and `plan` are the forward's.
 using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                                 const Tensor& a, const Tensor& states, const Tensor& initial,
-                                const Tensor& g, const Tensor& g_last, ScanPlan plan);
+                                const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                                ScanPlan plan);
 /// x without what lies above (tril) or below (triu) diagonal `diagonal`, (…, m, n); contiguous.
 using TriangleKernel = void(const Tensor& out, const Tensor& x, std::int64_t diagonal);
 /// out = a⁻¹ b: (…, n, m) ← (…, n, n), (…, n, m); contiguous. A singular matrix is an error, raised

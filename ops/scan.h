@@ -38,7 +38,12 @@ struct ScanOptions {
   bool exclusive = false;
   /// H_0, of a state's shape (the input's without `dim`); the identity where left out or undefined.
   std::optional<Tensor> initial = {};
-  /// Where segments start; not supported yet, and refused.
+  /// Where segments start: bool, true at a segment's first position, whatever the direction. The
+  /// state that enters a segment is the identity, so that nothing, NaN included, passes from one to
+  /// another. Shape: [..., T] for the dimensions up to `dim` (those before T broadcast, so that [T]
+  /// will do; dimensions after `dim` share), or as many dimensions as a state and T have together
+  /// without the matrix, each of that size or, but for T, 1. Read forwards, a reset at position 0
+  /// drops `initial`, as it would the state of an earlier call.
   std::optional<Tensor> resets = {};
   ScanAlgorithm algorithm = ScanAlgorithm::automatic;
 };
@@ -52,8 +57,8 @@ struct ScanResult {
 };
 
 // All scans below: differentiable to any order in the operands and in `initial`; f32, f64 and bf16
-// (whose states are carried in f32). Throw ShapeError, DTypeError, IndexError (dim), and ValueError
-// where `resets` is given.
+// (whose states are carried in f32). Throw ShapeError, DTypeError, DeviceError, and IndexError
+// (dim).
 
 /// h_t = h_{t-1} a_t + b_t, elementwise; h_0 = 0 unless given. a and b (…, T, …) broadcast.
 /// Backward: Martin and Cundy 2018, "Parallelizing linear recurrent neural nets".
@@ -92,7 +97,9 @@ ScanResult cummin(const Tensor& x, const ScanOptions& options);
 /// dimension, of whatever size that is. Must be associative.
 using ScanCombine = std::function<Tensors(const Tensors& left, const Tensors& right)>;
 
-/// What `associative_scan` understands: as ScanOptions. The order of members is frozen.
+/// What `associative_scan` understands: as ScanOptions, but no resets, since the identity of a
+/// given `combine` is not known (docs/scan.md builds them into `combine`). The order of members is
+/// frozen.
 struct AssociativeScanOptions {
   std::int64_t dim = 0;
   bool reverse = false;

@@ -59,49 +59,53 @@ Tensor identity_states(const ScalarScan& scan, const Shape& shape, const TensorO
 }
 
 ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
-                        ScanPlan plan);
+                        const Tensor& cuts, ScanPlan plan);
 
 /// The cotangent of h_t is q_t = g_t + w_{t+1} q_{t+1} with w the slope to the state before: a
 /// linear scan the other way round, as in scan.cpp. dx_t is q_t times the slope to x_t.
 Tensors scalar_gradients(const ScalarScan& scan, const Backward& context, ScanPlan plan) {
   const Tensor g = contiguous(context.grads[0]), g_last = contiguous(context.grads[1]);
   if (g.numel() == 0) return {zeros_like(g), g_last};
+  const Tensor& cuts = context.saved[0];
+  const Tensor back_cuts = adjoint_cuts(cuts, plan);
   if (scan.slopes == nullptr) {
-    const auto [dx, d_initial] =
-        scan_scalars(sum_scan, g, g_last, {!plan.reverse, plan.exclusive, plan.algorithm});
-    return {dx, d_initial};
+    const auto [dx, d_initial] = scan_scalars(sum_scan, g, g_last, back_cuts,
+                                              {!plan.reverse, plan.exclusive, plan.algorithm});
+    return {dx, cut_initial_gradient(cuts, d_initial, plan)};
   }
-  const Tensor &x = context.saved[0], &initial = context.saved[1], &states = context.saved[2];
+  const Tensor &x = context.saved[1], &initial = context.saved[2], &states = context.saved[3];
+  const Tensor identity = identity_states(scan, g_last.shape(), x.options());
   Tensor before = states, after = states;
   if (plan.exclusive) {
-    after = shifted(states, context.saved[3], plan.reverse);
+    // The state after a segment was not returned. Its gradient is 0, and any finite slope will do.
+    after =
+        cut_states(back_cuts, maximum(before, x), shifted(states, context.saved[4], plan.reverse));
   } else {
-    const Tensor start =
-        initial.defined() ? initial : identity_states(scan, g_last.shape(), x.options());
-    before = shifted(states, start, !plan.reverse);
+    const Tensor start = initial.defined() ? initial : identity;
+    before = cut_states(cuts, unsqueeze(identity, 1), shifted(states, start, !plan.reverse));
   }
   const Slopes slopes = scan.slopes(x, before, after);
   const auto [carried, d_initial] =
-      canonical_linear_scan(slopes.state, plan.exclusive ? g : slopes.state * g, g_last,
+      canonical_linear_scan(slopes.state, plan.exclusive ? g : slopes.state * g, g_last, back_cuts,
                             {!plan.reverse, true, ScanAlgorithm::automatic});
   const Tensor q = plan.exclusive ? carried : g + carried;
-  return {slopes.element * q, d_initial};
+  return {slopes.element * q, cut_initial_gradient(cuts, d_initial, plan)};
 }
 
 ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& initial,
-                        ScanPlan plan) {
+                        const Tensor& cuts, ScanPlan plan) {
   const Tensor states = empty_like(x);
   Shape state_shape = x.shape();
   state_shape.erase(1);
   Tensor last;
   if (x.numel() > 0) {
     last = empty(state_shape, x.options());
-    kernel_for(scan.name, x.device(), scan.kernel)(states, last, x, {}, initial, plan);
+    kernel_for(scan.name, x.device(), scan.kernel)(states, last, x, {}, initial, cuts, plan);
   } else {
     last = initial.defined() ? clone(initial.detach())
                              : identity_states(scan, state_shape, x.options());
   }
-  const Tensors saved = scan.slopes ? Tensors{x, initial, states, last} : Tensors{};
+  const Tensors saved = scan.slopes ? Tensors{cuts, x, initial, states, last} : Tensors{cuts};
   record(scan.name, {x, initial}, {states, last}, saved,
          [&scan, plan](const Backward& context) { return scalar_gradients(scan, context, plan); });
   return {states, last};
@@ -109,7 +113,8 @@ ScanResult scan_scalars(const ScalarScan& scan, const Tensor& x, const Tensor& i
 
 ScanResult run(const ScalarScan& scan, const Tensor& x, const ScanOptions& options) {
   const ScanLayout layout(scan.name, x.shape(), 0, options);
-  return layout.result(scan_scalars(scan, layout.elements(x), layout.initial(x), layout.plan()));
+  return layout.result(
+      scan_scalars(scan, layout.elements(x), layout.initial(x), layout.cuts(x), layout.plan()));
 }
 
 /// Sums and products of integers are i64.

@@ -7,8 +7,8 @@ namespace {
 
 using namespace scan_functors;
 
-/// A tree algorithm on a packed copy of each sequence, the initial state put into its first
-/// element.
+/// A tree algorithm on a packed copy of each segment of each sequence, the state that enters it put
+/// into its first element.
 template <class Monoid, class T>
 void run_tree(const ScanTensors<Monoid, T>& scan, void (*algorithm)(const Elements<Monoid>&)) {
   using C = typename Monoid::C;
@@ -20,17 +20,23 @@ void run_tree(const ScanTensors<Monoid, T>& scan, void (*algorithm)(const Elemen
     for (std::int64_t i = begin; i < end; ++i) {
       const Sequence<Monoid, T> s = scan.sequence(i, work);
       const std::int64_t size = s.monoid.state_size();
-      const Elements<Monoid> x{s.monoid, packed.data<C>(), s.count};
-      for (std::int64_t k = 0; k < s.count; ++k) {
-        store(x[k].a, s.element(k).a, s.monoid.size_a());
-        if (x[k].b) store(x[k].b, s.element(k).b, s.monoid.size_b());
-      }
       start(s, work.states[0]);
-      s.monoid.step(work.states[1], work.states[0], x[0]);
-      copy_values(x.state(0), work.states[1], size);
-      algorithm(x);
-      for (std::int64_t k = 0; k < s.count; ++k) store(s.slot(k), x.state(k), size);
-      store(s.last, x.state(s.count - 1), size);
+      for (std::int64_t begin = 0, end; begin < s.count; begin = end) {
+        end = s.cuts.next(begin + 1, s.count);
+        const Elements<Monoid> x{s.monoid, packed.data<C>(), end - begin};
+        for (std::int64_t k = begin; k < end; ++k) {
+          const Element<C> to = x[k - begin];
+          store(to.a, s.element(k).a, s.monoid.size_a());
+          if (to.b) store(to.b, s.element(k).b, s.monoid.size_b());
+        }
+        s.monoid.step(work.states[1], begin == 0 ? work.states[0] : work.nothing, x[0]);
+        copy_values(x.state(0), work.states[1], size);
+        algorithm(x);
+        for (std::int64_t k = begin; k < end; ++k) {
+          store(s.slot(k), s.forgets(k) ? work.nothing : x.state(k - begin), size);
+        }
+        if (end == s.count) store(s.last, x.state(end - 1 - begin), size);
+      }
     }
   });
 }
@@ -69,7 +75,7 @@ void run_chunked(const ScanTensors<Monoid, T>& scan) {
   });
   for (std::int64_t i = 0; i < scan.sequences(); ++i) {
     const Sequence<Monoid, T> s = scan.sequence(i, outer_work);
-    carry_chunks(s, totals_of(s, i), carries_of(i));
+    carry_chunks(s, totals_of(s, i), carries_of(i), outer_work);
   }
   parallel_for(scan.sequences() * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
     const Workspace<Monoid> work(scan.monoid);
@@ -101,13 +107,13 @@ void run(const ScanTensors<Monoid, T>& scan) {
 }
 
 // A ScanKernel each; the last argument calls back with the monoid.
-#define SCANGRAD_SCAN_KERNEL(kernel, ...)                                                 \
-  void kernel(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b, \
-              const Tensor& initial, ScanPlan plan) {                                     \
-    __VA_ARGS__(states, a, [&](auto type, auto monoid) {                                  \
-      using T = typename decltype(type)::type;                                            \
-      run(ScanTensors<decltype(monoid), T>(monoid, states, last, a, b, initial, plan));   \
-    });                                                                                   \
+#define SCANGRAD_SCAN_KERNEL(kernel, ...)                                                     \
+  void kernel(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,     \
+              const Tensor& initial, const Tensor& cuts, ScanPlan plan) {                     \
+    __VA_ARGS__(states, a, [&](auto type, auto monoid) {                                      \
+      using T = typename decltype(type)::type;                                                \
+      run(ScanTensors<decltype(monoid), T>(monoid, states, last, a, b, initial, cuts, plan)); \
+    });                                                                                       \
   }
 SCANGRAD_SCAN_KERNEL(linear_scan, with_linear)
 SCANGRAD_SCAN_KERNEL(matmul_scan, with_product)

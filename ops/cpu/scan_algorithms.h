@@ -106,6 +106,20 @@ void blelloch(const Elements<Monoid>& x) {
 
 // ---- algorithms that work on the tensors themselves
 
+/// Where a sequence's segments start: at the steps k, in the order of the scan, whose cut is true.
+struct SequenceCuts {
+  const bool* first = nullptr;  // null for none
+  std::int64_t step = 0, count = 0;
+
+  bool operator[](std::int64_t k) const { return first && k < count && first[k * step]; }
+  /// The first cut in [begin, end), or `end`.
+  std::int64_t next(std::int64_t begin, std::int64_t end) const {
+    if (first == nullptr) return end;
+    while (begin < end && !(*this)[begin]) ++begin;
+    return begin;
+  }
+};
+
 /// One sequence (of lanes) in its tensors: element t lies t * inner blocks after the first.
 template <class Monoid, class T>
 struct Sequence {
@@ -118,6 +132,7 @@ struct Sequence {
   T* last;
   const T* initial;  // null for the identity
   std::int64_t count;
+  SequenceCuts cuts;
   ScanPlan plan;
 
   /// Position of the k-th element in the order of the scan.
@@ -131,6 +146,8 @@ struct Sequence {
     if (k < 0) return nullptr;
     return k < count ? states + time(k) * step_state : last;
   }
+  /// Does what stands in slot(k) enter step k + 1, where a segment starts: is it the identity?
+  bool forgets(std::int64_t k) const { return plan.exclusive && cuts[k + 1]; }
 };
 
 /// Working memory of a thread that runs sequences.
@@ -140,15 +157,18 @@ struct Workspace {
   Tensor memory;
   Element<C> element;  // one element, converted to C
   C* states[2];
+  C* nothing;  // the state that enters a segment
   C* scratch;  // the monoid's
 
   explicit Workspace(const Monoid& monoid) {
     const std::int64_t a = monoid.size_a(), b = monoid.size_b(), state = monoid.state_size();
-    memory = empty({a + b + 2 * state + monoid.scratch_size()}, {.dtype = dtype_of<C>});
+    memory = empty({a + b + 3 * state + monoid.scratch_size()}, {.dtype = dtype_of<C>});
     element = {memory.template data<C>(), memory.template data<C>() + a};
     states[0] = element.b + b;
     states[1] = states[0] + state;
-    scratch = states[1] + state;
+    nothing = states[1] + state;
+    scratch = nothing + state;
+    monoid.start(nothing);
   }
 };
 
@@ -179,7 +199,7 @@ inline Element<const typename Monoid::C> load_element(const Sequence<Monoid, T>&
 /// The state before everything, into `state`; also stored where the scan is exclusive.
 template <class Monoid, class T>
 void start(const Sequence<Monoid, T>& s, typename Monoid::C* state) {
-  if (s.initial) {
+  if (s.initial && !s.cuts[0]) {
     store(state, s.initial, s.monoid.state_size());
   } else {
     s.monoid.start(state);
@@ -195,13 +215,18 @@ void run_steps(const Sequence<Monoid, T>& s, std::int64_t begin, std::int64_t en
   using C = typename Monoid::C;
   const std::int64_t size = s.monoid.state_size();
   for (std::int64_t k = begin; k < end; ++k) {
+    if (s.cuts[k]) state = work.nothing;
     C* next;
     if constexpr (std::is_same_v<C, T>) {
       next = s.slot(k);
     } else {
       next = work.states[state == work.states[0] ? 1 : 0];
     }
-    s.monoid.step(next, state, load_element(s, k, work));
+    if (s.forgets(k)) {
+      copy_values(next, work.nothing, size);
+    } else {
+      s.monoid.step(next, state, load_element(s, k, work));
+    }
     if constexpr (!std::is_same_v<C, T>) store(s.slot(k), next, size);
     state = next;
   }
@@ -225,7 +250,7 @@ inline std::int64_t chunk_count(std::int64_t count) {
   return (count + chunk_length(count) - 1) / chunk_length(count);
 }
 
-/// Chunked, first pass: the chunk's elements combined into `total`.
+/// Chunked, first pass: the chunk's elements, those of its last segment, combined into `total`.
 template <class Monoid, class T>
 void reduce_chunk(const Sequence<Monoid, T>& s, std::int64_t chunk,
                   Element<typename Monoid::C> total, const Workspace<Monoid>& work) {
@@ -233,6 +258,7 @@ void reduce_chunk(const Sequence<Monoid, T>& s, std::int64_t chunk,
   const std::int64_t end = std::min(begin + length, s.count);
   s.monoid.identity(total);
   for (std::int64_t k = begin; k < end; ++k) {
+    if (s.cuts[k]) s.monoid.identity(total);
     s.monoid.combine(total, total, load_element(s, k, work));
   }
 }
@@ -240,11 +266,13 @@ void reduce_chunk(const Sequence<Monoid, T>& s, std::int64_t chunk,
 /// Chunked, second pass: the state that enters each chunk, into carries (chunks, state).
 template <class Monoid, class T>
 void carry_chunks(const Sequence<Monoid, T>& s, const Elements<Monoid>& totals,
-                  typename Monoid::C* carries) {
-  const std::int64_t size = s.monoid.state_size();
+                  typename Monoid::C* carries, const Workspace<Monoid>& work) {
+  const std::int64_t size = s.monoid.state_size(), length = chunk_length(s.count);
   start(s, carries);
   for (std::int64_t c = 0; c + 1 < totals.count; ++c) {
-    s.monoid.step(carries + (c + 1) * size, carries + c * size, totals[c]);
+    const std::int64_t end = (c + 1) * length;
+    const bool passes = s.cuts.next(c * length, end) == end;
+    s.monoid.step(carries + (c + 1) * size, passes ? carries + c * size : work.nothing, totals[c]);
   }
 }
 

@@ -44,10 +44,11 @@ struct BackwardSequence {
   Monoid monoid;
   std::int64_t offset_a, step_a, offset, step,
       one;  // where it lies: elements, states, single states
+  SequenceCuts cuts;
 
   BackwardSequence(const BackwardTensors<Monoid, T>& tensors, std::int64_t i,
                    const BackwardWorkspace<Monoid>& work)
-      : all(tensors), monoid(tensors.monoid_of(i)) {
+      : all(tensors), monoid(tensors.monoid_of(i)), cuts(tensors.cuts_of(i, tensors.plan.reverse)) {
     monoid.scratch = work.scratch;
     offset_a = all.start(i, all.count, monoid.size_a());
     step_a = all.step(monoid.size_a());
@@ -63,8 +64,10 @@ struct BackwardSequence {
   const C* previous(std::int64_t k, C* buffer) const {
     const std::int64_t size = monoid.state_size();
     if (all.plan.exclusive) return as_compute(all.states + state(k), size, buffer);
-    if (k > 0) return as_compute(all.states + state(k - 1), size, buffer);
-    if (all.initial) return as_compute(all.initial + one, size, buffer);
+    if (!cuts[k]) {
+      if (k > 0) return as_compute(all.states + state(k - 1), size, buffer);
+      if (all.initial) return as_compute(all.initial + one, size, buffer);
+    }
     monoid.start(buffer);
     return buffer;
   }
@@ -72,6 +75,12 @@ struct BackwardSequence {
   const C* gradient_before(std::int64_t k, C* buffer) const {
     if (!all.plan.exclusive) --k;
     return k < 0 ? nullptr : as_compute(all.g + state(k), monoid.state_size(), buffer);
+  }
+  /// The cotangent of the state before a step that begins a segment, from its gradient g: nothing
+  /// flows back through the step, and what an exclusive scan returned there was the identity.
+  void cut(C* q, const C* g) const {
+    const bool read = g && !all.plan.exclusive;
+    for (std::int64_t i = 0; i < monoid.state_size(); ++i) q[i] = read ? g[i] : C(0);
   }
   /// The cotangent of the last state.
   void start(C* q, const BackwardWorkspace<Monoid>& work) const {
@@ -130,8 +139,13 @@ const typename Monoid::C* pull_steps(const BackwardSequence<Monoid, T>& s, std::
     prefetch_step(s, k - 1);
     if (write) write_gradients(s, k, q, work);
     C* const before = work.cotangents[q == work.cotangents[0] ? 1 : 0];
-    const C* const a = as_compute(s.all.a + s.element(k), s.monoid.size_a(), work.a);
-    s.monoid.pull(before, q, a, s.gradient_before(k, work.gradient));
+    const C* const g = s.gradient_before(k, work.gradient);
+    if (s.cuts[k]) {
+      s.cut(before, g);
+    } else {
+      const C* const a = as_compute(s.all.a + s.element(k), s.monoid.size_a(), work.a);
+      s.monoid.pull(before, q, a, g);
+    }
     q = before;
   }
   if (write && begin == 0 && s.all.d_initial) {
@@ -187,7 +201,12 @@ void run_chunked(const BackwardTensors<Monoid, T>& scan) {
     C *entering = carrying.cotangents[0], *next = carrying.cotangents[1];
     s.start(entering, carrying);
     for (std::int64_t unit = (i + 1) * chunks - 1; unit >= i * chunks; --unit) {
-      s.monoid.pull(next, entering, linear_of(unit), cotangent_of(unit));
+      const std::int64_t begin = unit % chunks * length, end = std::min(begin + length, scan.count);
+      if (s.cuts.next(begin, end) == end) {
+        s.monoid.pull(next, entering, linear_of(unit), cotangent_of(unit));
+      } else {
+        copy_values(next, cotangent_of(unit), s.monoid.state_size());
+      }
       store(cotangent_of(unit), entering, s.monoid.state_size());
       std::swap(entering, next);
     }
@@ -211,15 +230,15 @@ T* values_of(const Tensor& t) {
 #define SCANGRAD_SCAN_BACKWARD_KERNEL(kernel, with_monoid)                                        \
   void kernel(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,       \
               const Tensor& states, const Tensor& initial, const Tensor& g, const Tensor& g_last, \
-              ScanPlan plan) {                                                                    \
+              const Tensor& cuts, ScanPlan plan) {                                                \
     with_monoid(states, a, [&](auto type, auto monoid) {                                          \
       using T = typename decltype(type)::type;                                                    \
       const BackwardTensors<decltype(monoid), T> scan{                                            \
-          {monoid, states},      values_of<T>(da),                                                \
-          values_of<T>(db),      values_of<T>(d_initial),                                         \
-          values_of<T>(a),       values_of<T>(states),                                            \
-          values_of<T>(initial), values_of<T>(g),                                                 \
-          values_of<T>(g_last),  plan};                                                           \
+          {monoid, states, cuts}, values_of<T>(da),                                               \
+          values_of<T>(db),       values_of<T>(d_initial),                                        \
+          values_of<T>(a),        values_of<T>(states),                                           \
+          values_of<T>(initial),  values_of<T>(g),                                                \
+          values_of<T>(g_last),   plan};                                                          \
       const bool chunked = plan.algorithm == ScanAlgorithm::chunked ||                            \
                            (plan.algorithm == ScanAlgorithm::automatic && scan.few_and_long());   \
       chunked ? run_chunked(scan) : run_sequential(scan);                                         \

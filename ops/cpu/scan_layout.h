@@ -11,26 +11,31 @@ constexpr bool has_lanes = requires(Monoid m) {
   m.lanes;
 };
 
-/// How sequences lie: (outer, T, inner) blocks of `block` values, cut into `blocks` per (outer, T).
+/// How sequences lie: (outer, T, inner) blocks, of which `group` neighbours have the same cuts.
 template <class Monoid>
 struct SequenceLayout {
   static constexpr std::int64_t most_lanes = 128;
   Monoid monoid;  // of the widest sequence
-  std::int64_t outer, count, inner, per_outer;
+  std::int64_t outer, count, inner, groups, group, per_group;
+  const bool* cuts;  // (outer, count, groups); null for none
 
-  SequenceLayout(const Monoid& like, const Tensor& states)
+  SequenceLayout(const Monoid& like, const Tensor& states, const Tensor& cuts_)
       : monoid(like),
         outer(states.shape()[0]),
         count(states.shape()[1]),
         inner(states.shape()[2]),
-        per_outer(inner) {
+        groups(cuts_.defined() ? cuts_.shape()[2] : 1),
+        group(inner / groups),
+        per_group(group),
+        cuts(cuts_.defined() ? cuts_.data<bool>() : nullptr) {
     if constexpr (has_lanes<Monoid>) {
-      monoid.lanes = std::min(inner, most_lanes);
-      per_outer = (inner + most_lanes - 1) / most_lanes;
+      monoid.lanes = std::min(group, most_lanes);
+      per_group = (group + most_lanes - 1) / most_lanes;
     }
   }
 
-  std::int64_t sequences() const { return outer * per_outer; }
+  std::int64_t per_outer() const { return groups * per_group; }
+  std::int64_t sequences() const { return outer * per_outer(); }
   /// Sequences a thread should take at least.
   std::int64_t grain() const {
     const std::int64_t work = count * (monoid.size_a() + monoid.size_b());
@@ -43,16 +48,26 @@ struct SequenceLayout {
   Monoid monoid_of(std::int64_t i) const {
     Monoid m = monoid;
     if constexpr (has_lanes<Monoid>) {
-      m.lanes = std::min(inner - i % per_outer * most_lanes, most_lanes);
+      m.lanes = std::min(group - i % per_group * most_lanes, most_lanes);
     }
     return m;
   }
   /// Where sequence i starts in a (outer, steps, inner, …) tensor whose blocks have `size` values
   /// (for lanes: where inner counts single values).
   std::int64_t start(std::int64_t i, std::int64_t steps, std::int64_t size) const {
-    const std::int64_t o = i / per_outer, j = i % per_outer;
-    if constexpr (has_lanes<Monoid>) return o * steps * inner + j * most_lanes;
+    const std::int64_t o = i / per_outer(), j = i % per_outer();
+    if constexpr (has_lanes<Monoid>) {
+      return o * steps * inner + j / per_group * group + j % per_group * most_lanes;
+    }
     return (o * steps * inner + j) * size;
+  }
+  /// In the order of the scan.
+  SequenceCuts cuts_of(std::int64_t i, bool reverse) const {
+    if (cuts == nullptr) return {};
+    const std::int64_t o = i / per_outer(), j = i % per_outer();
+    const bool* const first = cuts + o * count * groups + j / per_group;
+    return reverse ? SequenceCuts{first + (count - 1) * groups, -groups, count}
+                   : SequenceCuts{first, groups, count};
   }
   /// From one step to the next.
   std::int64_t step(std::int64_t size) const { return has_lanes<Monoid> ? inner : inner * size; }
@@ -66,8 +81,8 @@ struct ScanTensors : SequenceLayout<Monoid> {
   ScanPlan plan;
 
   ScanTensors(const Monoid& like, const Tensor& states_, const Tensor& last_, const Tensor& a_,
-              const Tensor& b_, const Tensor& initial_, ScanPlan plan_)
-      : SequenceLayout<Monoid>(like, states_),
+              const Tensor& b_, const Tensor& initial_, const Tensor& cuts_, ScanPlan plan_)
+      : SequenceLayout<Monoid>(like, states_, cuts_),
         states(states_.data<T>()),
         last(last_.data<T>()),
         a(a_.data<T>()),
@@ -90,6 +105,7 @@ struct ScanTensors : SequenceLayout<Monoid> {
             last + one,
             initial ? initial + one : nullptr,
             this->count,
+            this->cuts_of(i, plan.reverse),
             plan};
   }
 };

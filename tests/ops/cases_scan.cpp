@@ -16,11 +16,12 @@ namespace {
 
 /// A scan along dimension 1, by definition: the states, and the last of each sequence. Elements are
 /// in[0] and, if the scan has two operands, in[1], which then has the states' shape; the trailing
-/// `own` dimensions are a step's block. `initial` is the last operand where `has_initial`.
+/// `own` dimensions are a step's block. Then come the initial state and the resets, of all the
+/// dimensions before the last `own`, where the scan has them.
 struct Definition {
   static constexpr int dim = 1;
   int own = 0, operands = 1;
-  bool reverse = false, exclusive = false, has_initial = false;
+  bool reverse = false, exclusive = false, has_initial = false, has_resets = false;
   std::function<std::vector<double>(const sg::Shape& block)> identity;
   std::function<std::vector<double>(const std::vector<double>& state, const double* a,
                                     const double* b, const sg::Shape& block)>
@@ -38,15 +39,20 @@ struct Definition {
     const std::int64_t size_a =
         in[0].shape.slice(in[0].shape.rank() - own, in[0].shape.rank()).numel();
     Array states(shaped.shape), last(last_shape);
+    const auto starts_segment = [&](std::int64_t o, std::int64_t t, std::int64_t i) {
+      return has_resets && t < steps && in.back()[(o * steps + t) * inner + i] != 0;
+    };
     for (std::int64_t o = 0; o < outer; ++o) {
       for (std::int64_t i = 0; i < inner; ++i) {
         const std::int64_t sequence = o * inner + i;
         std::vector<double> state = identity(block);
         for (std::int64_t j = 0; has_initial && j < size; ++j) {
-          state[static_cast<std::size_t>(j)] = in.back()[sequence * size + j];
+          state[static_cast<std::size_t>(j)] =
+              in[static_cast<std::size_t>(operands)][sequence * size + j];
         }
         for (std::int64_t k = 0; k < steps; ++k) {
-          const std::int64_t at = (o * steps + (reverse ? steps - 1 - k : k)) * inner + i;
+          const std::int64_t t = reverse ? steps - 1 - k : k, at = (o * steps + t) * inner + i;
+          if (starts_segment(o, reverse ? t + 1 : t, i)) state = identity(block);
           const auto put = [&] {
             for (std::int64_t j = 0; j < size; ++j) {
               states[at * size + j] = state[static_cast<std::size_t>(j)];
@@ -140,29 +146,40 @@ OpCase without_first(OpCase row, bool reverse) {
   return row;
 }
 
-/// A row for each way to set reverse, exclusive and initial.
+/// A row for each way to set reverse, exclusive and initial, and for resets (with an initial
+/// state).
 void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
   for (const char* direction : {"", ".reverse"}) {
     for (const char* kind : {"", ".exclusive"}) {
-      for (const char* start : {"", ".initial"}) {
-        if (scan.needs_initial && !*start) continue;
+      for (const char* start : {"", ".initial", ".resets"}) {
         Definition reference = scan.definition;
         reference.reverse = *direction;
         reference.exclusive = *kind;
         reference.has_initial = *start;
+        reference.has_resets = start == std::string(".resets");
+        if (scan.needs_initial && (!reference.has_initial || reference.has_resets)) continue;
         std::vector<Operands> calls = scan.calls;
         for (Operands& operands : calls) {
           if (!reference.has_initial) continue;
           Operand initial = operands.back();
-          initial.shape = without_time(initial.shape);
+          const sg::Shape shape = initial.shape;
+          initial.shape = without_time(shape);
           operands.push_back(initial);
+          if (reference.has_resets) {
+            operands.push_back(mask(shape.slice(0, shape.rank() - reference.own)));
+          }
         }
-        const bool differentiable = !reference.exclusive || reference.has_initial ||
+        // The identity of an exclusive scan's segments may be infinite.
+        const bool differentiable = !reference.exclusive ||
+                                    (reference.has_initial && !reference.has_resets) ||
                                     !std::isinf(reference.identity({1, 1})[0]);
         const auto op = [run = scan.run, reference](const sg::Tensors& in) {
           sg::ScanOptions options{
               .dim = 1, .reverse = reference.reverse, .exclusive = reference.exclusive};
-          if (reference.has_initial) options.initial = in.back();
+          if (reference.has_initial) {
+            options.initial = in[static_cast<std::size_t>(reference.operands)];
+          }
+          if (reference.has_resets) options.resets = in.back();
           const auto [states, last] = run(in, options);
           return sg::Tensors{states, last};
         };
@@ -173,7 +190,9 @@ void add_rows(std::vector<OpCase>& rows, const Scan& scan) {
                         .covers = scan.covers,
                         .tolerance = scan.tolerance,
                         .differentiable = differentiable});
-        if (!differentiable) rows.push_back(without_first(rows.back(), reference.reverse));
+        if (!differentiable && !reference.has_resets) {
+          rows.push_back(without_first(rows.back(), reference.reverse));
+        }
       }
     }
   }

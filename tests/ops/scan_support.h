@@ -8,13 +8,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <vector>
 
 namespace scan_test {
 
+using scangrad::ScanOptions;
+using scangrad::ScanResult;
 using scangrad::Shape;
 using scangrad::Tensor;
+using scangrad::Tensors;
 
 inline constexpr scangrad::ScanAlgorithm algorithms[] = {
     scangrad::ScanAlgorithm::automatic,     scangrad::ScanAlgorithm::sequential,
@@ -73,6 +77,48 @@ inline double distance(const Tensor& a, const Tensor& b) {
 
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.to_vector<double>() == b.to_vector<double>();
+}
+
+/// A scan over T steps of operands that keep its states of order 1.
+struct AnyScan {
+  const char* name;
+  std::function<ScanResult(const Tensors& in, const ScanOptions& options)> run;
+  std::function<Tensors(std::int64_t steps)> operands;  // the last one has the states' shape
+};
+
+template <ScanResult (*scan)(const Tensor&, const ScanOptions&)>
+ScanResult of_one(const Tensors& in, const ScanOptions& options) {
+  return scan(in[0], options);
+}
+template <ScanResult (*scan)(const Tensor&, const Tensor&, const ScanOptions&)>
+ScanResult of_two(const Tensors& in, const ScanOptions& options) {
+  return scan(in[0], in[1], options);
+}
+
+inline std::vector<AnyScan> scans() {
+  const auto normal = [](std::int64_t steps) { return Tensors{random({2, steps, 3}, 1)}; };
+  const auto near_one = [](std::int64_t steps) {
+    return Tensors{random({2, steps, 3}, 1, 0.02) + 1.0};
+  };
+  return {
+      {"cumsum", of_one<scangrad::cumsum>, normal},
+      {"cumprod", of_one<scangrad::cumprod>, near_one},
+      {"cummax", of_one<scangrad::cummax>, normal},
+      {"cummin", of_one<scangrad::cummin>, normal},
+      {"logcumsumexp", of_one<scangrad::logcumsumexp>, normal},
+      {"linear_scan", of_two<scangrad::linear_scan>,
+       [](std::int64_t steps) {
+         return Tensors{random({2, steps, 3}, 1, 0.5), random({2, steps, 3}, 2)};
+       }},
+      {"matmul_scan", of_one<scangrad::matmul_scan>,
+       [](std::int64_t steps) {
+         return Tensors{near_orthogonal({1, steps, 2, 2}, 1)};
+       }},
+      {"affine_scan", of_two<scangrad::affine_scan>,
+       [](std::int64_t steps) {
+         return Tensors{near_orthogonal({1, steps, 2, 2}, 1) * 0.9, random({1, steps, 3, 2}, 2)};
+       }},
+  };
 }
 
 /// h_t = h_{t-1} a_t + b_t by plain loops: a (S, T, n, n), b (S, T, p, n), h_0 (S, p, n).

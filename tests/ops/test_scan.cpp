@@ -256,8 +256,15 @@ TEST_CASE("bad arguments are refused with one sentence that names them") {
   CHECK_THROWS_WITH(matmul_scan(m, {.dim = 1, .initial = zeros({3, 3})}),
                     "matmul_scan: initial has shape [3,3] but a state has [2,3,3]: the input's "
                     "without dim");
-  CHECK_THROWS_WITH(matmul_scan(m, {.dim = 1, .resets = zeros({2, 5}, {bool_})}),
-                    "matmul_scan: resets are not supported yet");
+  CHECK_THROWS_WITH(matmul_scan(m, {.dim = 1, .resets = zeros({2, 4}, {bool_})}),
+                    "matmul_scan: resets have shape [2,4], but must be [5], or broadcast to [2,5]");
+  CHECK_THROWS_WITH(cumsum(zeros({5, 2}), {.resets = zeros({5, 1, 1}, {bool_})}),
+                    "cumsum: resets have shape [5,1,1], but must be [5], or broadcast to [5] or, "
+                    "with as many dimensions, to [5,2]");
+  CHECK_THROWS_WITH(matmul_scan(m, {.dim = 1, .resets = zeros({2, 5})}),
+                    "matmul_scan: resets are f32, not bool");
+  CHECK_THROWS_AS(matmul_scan(m, {.dim = 1, .resets = zeros({2, 1}, {bool_})}), ShapeError);
+  CHECK_THROWS_AS(cumsum(zeros({}), {.resets = zeros({1}, {bool_})}), ShapeError);
   CHECK_THROWS_AS(matmul_scan(m, {.dim = 2}), IndexError);
   CHECK_THROWS_AS(matmul_scan(m, {.dim = 4}), IndexError);
   CHECK_THROWS_AS(matmul_scan(zeros({3, 3})), ShapeError);

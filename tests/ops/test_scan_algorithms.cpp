@@ -45,48 +45,6 @@ Tensors gradients(const ScanResult& r, const Tensors& by, bool create_graph = fa
   return grad({loss}, by, {.create_graph = create_graph, .allow_unused = true});
 }
 
-/// A scan over T steps of operands that keep its states of order 1.
-struct AnyScan {
-  const char* name;
-  std::function<ScanResult(const Tensors& in, const ScanOptions& options)> run;
-  std::function<Tensors(std::int64_t steps)> operands;  // the last one has the states' shape
-};
-
-template <ScanResult (*scan)(const Tensor&, const ScanOptions&)>
-ScanResult of_one(const Tensors& in, const ScanOptions& options) {
-  return scan(in[0], options);
-}
-template <ScanResult (*scan)(const Tensor&, const Tensor&, const ScanOptions&)>
-ScanResult of_two(const Tensors& in, const ScanOptions& options) {
-  return scan(in[0], in[1], options);
-}
-
-std::vector<AnyScan> scans() {
-  const auto normal = [](std::int64_t steps) { return Tensors{random({2, steps, 3}, 1)}; };
-  const auto near_one = [](std::int64_t steps) {
-    return Tensors{random({2, steps, 3}, 1, 0.02) + 1.0};
-  };
-  return {
-      {"cumsum", of_one<cumsum>, normal},
-      {"cumprod", of_one<cumprod>, near_one},
-      {"cummax", of_one<cummax>, normal},
-      {"cummin", of_one<cummin>, normal},
-      {"logcumsumexp", of_one<logcumsumexp>, normal},
-      {"linear_scan", of_two<linear_scan>,
-       [](std::int64_t steps) {
-         return Tensors{random({2, steps, 3}, 1, 0.5), random({2, steps, 3}, 2)};
-       }},
-      {"matmul_scan", of_one<matmul_scan>,
-       [](std::int64_t steps) {
-         return Tensors{near_orthogonal({1, steps, 2, 2}, 1)};
-       }},
-      {"affine_scan", of_two<affine_scan>,
-       [](std::int64_t steps) {
-         return Tensors{near_orthogonal({1, steps, 2, 2}, 1) * 0.9, random({1, steps, 3, 2}, 2)};
-       }},
-  };
-}
-
 }  // namespace
 
 TEST_CASE("every algorithm gives each scan the values and gradients of the sequential one") {
