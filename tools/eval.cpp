@@ -30,6 +30,7 @@ void eval(const Arguments& arguments) {
           fmt::format("eval: {} was not trained on text; leave --data out", arguments.run));
     }
     config.data.file = arguments.data;
+    config.data.validation_file.clear();
     config.data.train_fraction = 0;  // a text of its own: all of it
   }
   if (!arguments.lengths.empty()) {

@@ -1,4 +1,4 @@
-// scangrad info: what this build is and can do, or what a run or a tensor file holds.
+// scangrad info: what this build is and can do, or what a run, a tensor or a token file holds.
 #include <scangrad/core/backend.h>
 #include <scangrad/core/error.h>
 #include <scangrad/core/parallel.h>
@@ -8,6 +8,7 @@
 #include <scangrad/train/config.h>
 #include <scangrad/train/metrics.h>
 #include <scangrad/train/safetensors.h>
+#include <scangrad/train/token_file.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -63,6 +64,14 @@ void describe_tensors(const fs::path& file) {
   for (const auto& [key, value] : index.metadata) fmt::print("metadata {}: {}\n", key, value);
 }
 
+void describe_tokens(const fs::path& file) {
+  const TokenFile content = map_token_file(file);
+  const Fingerprint fingerprint = content.tokens.fingerprint();
+  fmt::print("{} tokens of a vocabulary of {}, hash {:016x}, {}\n", fingerprint.tokens,
+             content.tokens.vocab_size(), fingerprint.hash,
+             content.tokenizer ? "with their tokenizer" : "without a tokenizer");
+}
+
 void describe_run(const fs::path& run) {
   fmt::print("{}\n", to_json(load_run_config(run / "config.json")));
   if (fs::exists(run / "metrics.jsonl")) {
@@ -85,7 +94,7 @@ void describe_run(const fs::path& run) {
 void info(const std::string& path) {
   if (path.empty()) return describe_build();
   if (fs::is_directory(path)) return describe_run(path);
-  describe_tensors(path);
+  is_token_file(path) ? describe_tokens(path) : describe_tensors(path);
 }
 
 }  // namespace
@@ -93,8 +102,8 @@ void info(const std::string& path) {
 void add_info(CLI::App& program) {
   auto path = std::make_shared<std::string>();
   CLI::App* command = program.add_subcommand(
-      "info", "The build, its devices and operations; or what a run or tensor file holds");
-  command->add_option("path", *path, "A run's folder, or a .safetensors file");
+      "info", "The build, its devices and operations; or what a run, tensor or token file holds");
+  command->add_option("path", *path, "A run's folder, a .safetensors file, or a token file");
   command->callback([path] { info(*path); });
 }
 

@@ -56,7 +56,8 @@ void ConfigOptions::add_to(CLI::App& command) {
   auto* from_preset = command.add_option("--preset", preset, "A configuration by name");
   auto* from_file = command.add_option("--config", file, "A configuration file (JSON)");
   from_preset->excludes(from_file);
-  command.add_option("--data", data, "Text to train on");
+  command.add_option("--data", data,
+                     "What to train on: a text, or what scangrad tokenize made of one");
   command.add_option("--device", device, "cpu or cuda");
   command.add_option("--precision", precision, "fp32");
   command.add_option("--steps", steps, "Length of the run")->check(CLI::PositiveNumber);

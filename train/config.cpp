@@ -32,6 +32,7 @@ template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {
   visit("kind", c.kind);
   visit("file", c.file);
+  visit("validation_file", c.validation_file);
   visit("group", c.group);
   visit("length", c.length);
   visit("train_fraction", c.train_fraction);

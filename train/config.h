@@ -14,11 +14,12 @@ namespace scangrad {
 
 /// What the model is trained on.
 struct DataConfig {
-  std::string kind = "text";    ///< `text`: a file's characters; `words`: products in a group
-  std::string file = "";        ///< of `text`
-  std::string group = "s3";     ///< of `words`: `s3`, `s4`, `s5`, `a4` or `a5`
-  std::int64_t length = 256;    ///< T, tokens that a sequence predicts
-  double train_fraction = 0.9;  ///< of `text`: the rest validates
+  std::string kind = "text";         ///< `text`: a file's characters; `words`: products in a group
+  std::string file = "";             ///< of `text`: a text or token file
+  std::string validation_file = "";  ///< of `text`: validates, and all of `file` trains
+  std::string group = "s3";          ///< of `words`: `s3`, `s4`, `s5`, `a4` or `a5`
+  std::int64_t length = 256;         ///< T, tokens that a sequence predicts
+  double train_fraction = 0.9;       ///< of `text`: the rest validates, without a file for it
   std::vector<std::int64_t> eval_lengths = {};  ///< of `words`: besides `length`
   std::int64_t eval_sequences = 1024;           ///< of `words`: fresh ones for each length
 };

@@ -39,6 +39,10 @@ void ChunkDataset::read(std::int64_t index, std::int64_t* inputs, std::int64_t* 
   }
 }
 
+ChunkDataset whole_text(const Tokens& tokens, std::int64_t length) {
+  return split_text(tokens, length, 0).validation;
+}
+
 TextSplit split_text(const Tokens& tokens, std::int64_t length, double train_fraction) {
   check<ValueError>(length >= 1 && train_fraction >= 0 && train_fraction < 1,
                     "data: context {} must be at least 1 and train_fraction {} in [0, 1)", length,

@@ -46,6 +46,9 @@ class ChunkDataset final : public Dataset {
   std::int64_t length_, first_, last_;
 };
 
+/// All chunks of a text. Throws ValueError, with both lengths, where it is too short for one.
+ChunkDataset whole_text(const Tokens& tokens, std::int64_t length);
+
 /// The first `train_fraction` of a text's chunks, and the others.
 struct TextSplit {
   ChunkDataset train;

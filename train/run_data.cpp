@@ -5,7 +5,6 @@
 #include <scangrad/train/word_problem.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -30,6 +29,29 @@ RunData open_words(const RunConfig& config) {
   return result;
 }
 
+/// A text, encoded, or a file of tokens. A `tokenizer` is that of the model.
+TokenFile open_tokens(const std::string& file, std::shared_ptr<const Tokenizer> tokenizer) {
+  if (is_token_file(file)) {
+    TokenFile result = map_token_file(file);
+    const bool same =
+        !tokenizer || !result.tokenizer || result.tokenizer->to_json() == tokenizer->to_json();
+    check<ValueError>(same,
+                      "data: {} was made by another tokenizer than the model's; make it anew with "
+                      "scangrad tokenize --tokenizer, naming the run's tokenizer.json",
+                      file);
+    if (tokenizer) result.tokenizer = std::move(tokenizer);
+    return result;
+  }
+  const std::string text = read_file(file);
+  check<IoError>(!text.empty(), "data: {} is empty", file);
+  try {
+    if (!tokenizer) tokenizer = std::make_shared<CharTokenizer>(text);
+    return {Tokens(tokenizer->encode(text), tokenizer->vocab_size()), tokenizer};
+  } catch (const ValueError& error) {
+    fail<ValueError>("data: {}: {}", file, error.what());
+  }
+}
+
 }  // namespace
 
 RunData open_run_data(const RunConfig& config, std::shared_ptr<const Tokenizer> tokenizer) {
@@ -38,23 +60,21 @@ RunData open_run_data(const RunConfig& config, std::shared_ptr<const Tokenizer> 
   check<ValueError>(!data.file.empty(),
                     "data: no text file is given; name one (data.file, or --data)");
   RunData result;
-  std::optional<Tokens> tokens;
-  if (is_token_file(data.file)) {
-    tokens = Tokens::map(data.file);
-  } else {
-    const std::string text = read_file(data.file);
-    check<IoError>(!text.empty(), "data: {} is empty", data.file);
-    try {
-      result.tokenizer = tokenizer ? tokenizer : std::make_shared<CharTokenizer>(text);
-      tokens = Tokens(result.tokenizer->encode(text), result.tokenizer->vocab_size());
-    } catch (const ValueError& error) {
-      fail<ValueError>("data: {}: {}", data.file, error.what());
-    }
+  const TokenFile text = open_tokens(data.file, std::move(tokenizer));
+  result.tokenizer = text.tokenizer;
+  result.fingerprint = text.tokens.fingerprint();
+  if (data.validation_file.empty()) {
+    TextSplit split = split_text(text.tokens, data.length, data.train_fraction);
+    result.train = std::make_unique<ChunkDataset>(std::move(split.train));
+    result.validation.push_back(std::make_unique<ChunkDataset>(std::move(split.validation)));
+    return result;
   }
-  result.fingerprint = tokens->fingerprint();
-  TextSplit split = split_text(*tokens, data.length, data.train_fraction);
-  result.train = std::make_unique<ChunkDataset>(std::move(split.train));
-  result.validation.push_back(std::make_unique<ChunkDataset>(std::move(split.validation)));
+  const Tokens validation = open_tokens(data.validation_file, text.tokenizer).tokens;
+  check<ValueError>(validation.vocab_size() == text.tokens.vocab_size(),
+                    "data: {} has a vocabulary of {}, and {} one of {}", data.file,
+                    text.tokens.vocab_size(), data.validation_file, validation.vocab_size());
+  result.train = std::make_unique<ChunkDataset>(whole_text(text.tokens, data.length));
+  result.validation.push_back(std::make_unique<ChunkDataset>(whole_text(validation, data.length)));
   return result;
 }
 

@@ -37,7 +37,9 @@ RunConfig resolved(RunConfig config, const RunData& data) {
   for (const auto& dataset : data.validation) {
     config.model.context = std::max(config.model.context, dataset->length());
   }
-  if (!config.data.file.empty()) config.data.file = fs::absolute(config.data.file).string();
+  for (std::string* file : {&config.data.file, &config.data.validation_file}) {
+    if (!file->empty()) *file = fs::absolute(*file).string();
+  }
   return config;
 }
 

@@ -3,16 +3,12 @@
 #include <scangrad/scangrad.h>
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/train/dataset.h>
-#include <scangrad/train/files.h>
-#include <scangrad/train/token_file.h>
 #include <scangrad/train/word_problem.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <numeric>
 #include <set>
 
-namespace fs = std::filesystem;
 using namespace scangrad;
 
 namespace {
@@ -24,12 +20,6 @@ Tokens count_to(std::int32_t n) {
 }
 
 std::vector<std::int64_t> values(const Tensor& tensor) { return tensor.to_vector<std::int64_t>(); }
-
-fs::path fresh(const std::string& name) {
-  fs::create_directories("data_test");
-  fs::remove(fs::path("data_test") / name);
-  return fs::path("data_test") / name;
-}
 
 }  // namespace
 
@@ -78,41 +68,6 @@ TEST_CASE(
   for (int i = 0; i < 9; ++i) CHECK(values(loader.next().inputs) == values(other.next().inputs));
   CHECK(values(Loader(data, 50, 3).next().inputs) != values(Loader(data, 50, 4).next().inputs));
   CHECK_THROWS_WITH(loader.set_state({0, 50}), ContainsSubstring("has the data changed?"));
-}
-
-TEST_CASE("Token files are mapped, with 2 or 4 bytes a token as the vocabulary needs") {
-  for (const std::int64_t vocab : {65536, 65537}) {
-    const fs::path path = fresh("tokens");
-    const std::vector<std::int32_t> tokens = {0, 1, 65535, 7};
-    write_token_file(path, tokens, vocab);
-    CHECK(fs::file_size(path) == 32u + 4u * (vocab > 65536 ? 4u : 2u));
-    const Tokens mapped = Tokens::map(path);
-    CHECK(mapped.size() == 4);
-    CHECK(mapped.vocab_size() == vocab);
-    for (std::int64_t i = 0; i < 4; ++i) CHECK(mapped[i] == tokens[static_cast<std::size_t>(i)]);
-    CHECK(mapped.fingerprint() == Tokens(tokens, vocab).fingerprint());  // however they are stored
-  }
-}
-
-TEST_CASE("A damaged token file is refused: cut off anywhere, another kind, a token out of range") {
-  const fs::path path = fresh("damaged");
-  write_token_file(path, {1, 2, 3}, 4);
-  const std::string whole = read_file(path);
-  for (std::size_t length = 0; length < whole.size(); ++length) {
-    write_file(path, whole.substr(0, length));
-    CHECK_THROWS_AS(Tokens::map(path), IoError);
-  }
-  std::string other = whole;
-  other[0] = 'X';
-  write_file(path, other);
-  CHECK_THROWS_WITH(Tokens::map(path), ContainsSubstring("not a token file"));
-  other = whole;
-  other[32] = 9;
-  write_file(path, other);
-  CHECK_THROWS_WITH(Tokens::map(path),
-                    ContainsSubstring("token 9 at 0 is outside its vocabulary of 4"));
-  CHECK_THROWS_WITH(Tokens::map("no/such"), ContainsSubstring("No such file"));
-  CHECK_THROWS_AS(write_token_file(path, {4}, 4), ValueError);
 }
 
 TEST_CASE("Permutation groups obey the axioms, and have their orders") {
