@@ -7,7 +7,7 @@ namespace scangrad {
 
 /// Bytes in the device's allocator.
 struct MemoryStats {
-  std::size_t active = 0;  ///< held by live tensors
+  std::size_t active = 0;  ///< held by live tensors and by captured work
   std::size_t peak = 0;    ///< the most that `active` has been
   std::size_t cached = 0;  ///< freed by tensors, kept for reuse
 };
@@ -18,13 +18,10 @@ struct MemoryStats {
 struct Backend {
   void* (*allocate)(int device, std::size_t bytes) = nullptr;
   void (*deallocate)(int device, void* data, std::size_t bytes) = nullptr;
-  /// Host memory that the device copies from and to asynchronously.
-  void* (*allocate_pinned)(std::size_t bytes) = nullptr;
-  void (*deallocate_pinned)(void* data) = nullptr;
 
   /// dst ← src: same shape, any strides; converts the dtype (core/convert.h). Either side may be
-  /// host memory, pinned or not: src may be changed as soon as the call returns, dst may be read
-  /// once `synchronize` has.
+  /// host memory: src may be changed as soon as the call returns, which does not wait for the
+  /// device, and dst may be read once `synchronize` has.
   void (*copy)(const Tensor& dst, const Tensor& src) = nullptr;
   /// dst ← value, converted likewise; any strides.
   void (*fill)(const Tensor& dst, double value) = nullptr;
@@ -34,6 +31,15 @@ struct Backend {
   /// Returns when all work given to the device is done; raises the errors it left.
   void (*synchronize)(int device) = nullptr;
   MemoryStats (*memory_stats)(int device) = nullptr;
+
+  // What GraphCapture needs; null where the device does not offer it.
+  /// From here on work is recorded and not done. Until then all earlier work is done.
+  void (*begin_capture)(int device) = nullptr;
+  /// Ends it; what was recorded, ready to launch, or null where it is to be discarded.
+  void* (*end_capture)(int device, bool discard) = nullptr;
+  /// Gives recorded work to the device.
+  void (*launch_capture)(int device, void* captured) = nullptr;
+  void (*destroy_capture)(int device, void* captured) = nullptr;
 };
 
 /// The table of a device, made ready on first use. Throws DeviceError where the build or the

@@ -11,7 +11,14 @@ namespace scangrad {
 struct PhiloxState {
   std::uint64_t seed = 0;
   std::uint64_t offset = 0;
+  /// A number on the device that is added to `offset` when a kernel runs, so that each replay of
+  /// captured work (core/graph_capture.h) draws anew; null for none.
+  const std::uint64_t* base = nullptr;
 };
+/// The counter of element 0's block, where `base` can be read.
+SCANGRAD_FN std::uint64_t philox_counter(PhiloxState state) {
+  return state.base == nullptr ? state.offset : state.offset + *state.base;
+}
 
 struct PhiloxBlock {
   std::uint32_t words[4];
@@ -55,7 +62,7 @@ SCANGRAD_FN PhiloxBlock philox(std::uint64_t seed, std::uint64_t counter,
 /// The 32 random bits of element i.
 SCANGRAD_FN std::uint32_t philox_word(PhiloxState state, std::int64_t i) {
   const std::uint64_t n = static_cast<std::uint64_t>(i);
-  return philox(state.seed, state.offset + n / 4).words[n % 4];
+  return philox(state.seed, philox_counter(state) + n / 4).words[n % 4];
 }
 
 /// Uniform in [0, 1), a multiple of 2^-24, exact in float.

@@ -14,4 +14,12 @@ void* allocate(int device, std::size_t bytes);
 void deallocate(int device, void* data, std::size_t bytes);
 MemoryStats memory_stats(int device);
 
+// Captured work uses the same addresses each time it is launched. What it may read or write, every
+// block that lives while it is captured or is allocated then, is therefore not used for anything
+// else, freed or not, before the graph's memory is released.
+void begin_graph_memory(int device);
+/// Its name.
+int end_graph_memory(int device);
+void release_graph_memory(int device, int name);
+
 }  // namespace scangrad::cuda

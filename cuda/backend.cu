@@ -1,6 +1,8 @@
 // The CUDA side of core/backend.h.
 #include <scangrad/core/backend.h>
 #include <scangrad/cuda/allocator.h>
+#include <scangrad/cuda/graph.h>
+#include <scangrad/cuda/upload.h>
 #include <scangrad/cuda/map.cuh>
 
 namespace scangrad::cuda {
@@ -48,12 +50,16 @@ void copy(const Tensor& dst, const Tensor& src) {
   const DeviceGuard guard(device);
   const Tensor from = dense(src, dst.dtype());
   const Tensor to = dst.is_contiguous() ? dst : empty(dst.shape(), dst.options());
-  if (src.device().is_cuda() && src.device().index != device) synchronize(src.device().index);
-  check_call(cudaMemcpyAsync(to.raw_data(), from.raw_data(),
-                             static_cast<std::size_t>(to.numel()) * size_of(to.dtype()),
-                             cudaMemcpyDefault, stream(device)),
-             "a copy");
-  if (src.device().is_cpu()) synchronize(device);  // `src` may be changed as soon as this returns
+  const std::size_t bytes = static_cast<std::size_t>(to.numel()) * size_of(to.dtype());
+  refuse_in_capture(device, "a copy from or to another device");
+  if (src.device().is_cpu()) {
+    upload(device, to.raw_data(), from.raw_data(), bytes);
+  } else {
+    if (src.device().index != device) synchronize(src.device().index);
+    check_call(
+        cudaMemcpyAsync(to.raw_data(), from.raw_data(), bytes, cudaMemcpyDefault, stream(device)),
+        "a copy");
+  }
   if (dst.is_contiguous()) return;
   if (dst.device().is_cpu()) synchronize(device);
   raw_copy(dst, to);
@@ -88,25 +94,21 @@ void add_in_place(const Tensor& dst, const Tensor& src) {
            [&](auto tag) { add_typed<typename decltype(tag)::type>(dst, src); });
 }
 
-void* allocate_pinned(std::size_t bytes) {
-  void* data = nullptr;
-  check_call(cudaMallocHost(&data, bytes), "pinned memory");
-  return data;
-}
-void deallocate_pinned(void* data) { cudaFreeHost(data); }
-
 }  // namespace
 
 void register_backend(Backend& table) {
   table.allocate = allocate;
   table.deallocate = deallocate;
-  table.allocate_pinned = allocate_pinned;
-  table.deallocate_pinned = deallocate_pinned;
   table.copy = copy;
   table.fill = fill;
   table.add_in_place = add_in_place;
   table.synchronize = synchronize;
   table.memory_stats = memory_stats;
+  if (launches_wait()) return;  // what is captured cannot wait
+  table.begin_capture = begin_capture;
+  table.end_capture = end_capture;
+  table.launch_capture = launch_capture;
+  table.destroy_capture = destroy_capture;
 }
 
 }  // namespace scangrad::cuda

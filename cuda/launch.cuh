@@ -20,13 +20,14 @@ __global__ void each_kernel(std::int64_t n, F f) {
 
 /// f(i) for i < n.
 template <class F>
-void for_each(Device device, std::int64_t n, const F& f) {
+void for_each(Device device, std::int64_t n, const F& f,
+              const std::source_location& where = std::source_location::current()) {
   const DeviceGuard guard(device.index);
   const std::int64_t blocks = (n + block_threads - 1) / block_threads;
   const std::int64_t most = std::int64_t{32} * multiprocessors(device.index);
   each_kernel<<<static_cast<unsigned>(std::min(blocks, most)), block_threads, 0,
                 stream(device.index)>>>(n, f);
-  check_call(cudaGetLastError(), "a kernel");
+  check_launch(device.index, where);
 }
 
 template <class F>
@@ -36,11 +37,12 @@ __global__ void __launch_bounds__(block_threads) rows_kernel(std::int64_t rows, 
 
 /// f(r) for r < rows, each by a block of `block_threads` threads.
 template <class F>
-void for_each_row(Device device, std::int64_t rows, const F& f) {
+void for_each_row(Device device, std::int64_t rows, const F& f,
+                  const std::source_location& where = std::source_location::current()) {
   const DeviceGuard guard(device.index);
   rows_kernel<<<static_cast<unsigned>(std::min<std::int64_t>(rows, 1 << 20)), block_threads, 0,
                 stream(device.index)>>>(rows, f);
-  check_call(cudaGetLastError(), "a kernel");
+  check_launch(device.index, where);
 }
 
 /// value ∘ value ∘ … over the threads of a block, for all of them; always in the same order.

@@ -11,7 +11,7 @@ namespace {
 template <class Use>
 void for_each_block(const Tensor& out, std::int64_t count, PhiloxState state, const Use& use) {
   for_each(out.device(), (count + 3) / 4, [=] __device__(std::int64_t i) {
-    use(4 * i, philox(state.seed, state.offset + static_cast<std::uint64_t>(i)));
+    use(4 * i, philox(state.seed, philox_counter(state) + static_cast<std::uint64_t>(i)));
   });
 }
 

@@ -2,7 +2,9 @@
 #include <scangrad/cuda/runtime.h>
 #include <scangrad/ops/kernels.h>
 
+#include <cstdlib>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 namespace scangrad::cuda {
@@ -14,7 +16,10 @@ struct DeviceState {
   cublasHandle_t cublas = nullptr;
   FaultWord fault = {};
   int multiprocessors = 0;
+  bool capturing = false;
 };
+
+constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what cuBLAS asks for on Hopper
 
 DeviceState make_state(int device) {
   const DeviceGuard guard(device);
@@ -22,6 +27,9 @@ DeviceState make_state(int device) {
   check_call(cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking), "a stream");
   check_call(cublasCreate(&state.cublas), "cuBLAS");
   check_call(cublasSetStream(state.cublas, state.stream), "cuBLAS's stream");
+  void* workspace = nullptr;
+  check_call(cudaMalloc(&workspace, workspace_bytes), "cuBLAS's workspace");
+  check_call(cublasSetWorkspace(state.cublas, workspace, workspace_bytes), "cuBLAS's workspace");
   void* fault = nullptr;
   check_call(cudaHostAlloc(&fault, sizeof(IndexFault), cudaHostAllocMapped), "mapped memory");
   state.fault.fault = new (fault) IndexFault{};
@@ -32,7 +40,7 @@ DeviceState make_state(int device) {
   return state;
 }
 
-const DeviceState& state_of(int device) {
+DeviceState& state_of(int device) {
   static std::mutex mutex;
   static std::vector<DeviceState*>& states = *new std::vector<DeviceState*>;  // outlives statics
   const std::lock_guard lock(mutex);
@@ -86,7 +94,34 @@ cublasHandle_t cublas(int device) { return state_of(device).cublas; }
 int multiprocessors(int device) { return state_of(device).multiprocessors; }
 FaultWord fault_word(int device) { return state_of(device).fault; }
 
+bool launches_wait() {
+  static const bool asked = [] {
+    const char* value = std::getenv("SCANGRAD_SYNC");
+    return value != nullptr && std::string_view(value) == "1";
+  }();
+  return asked;
+}
+
+void check_launch(int device, const std::source_location& where) {
+  cudaError_t status = cudaGetLastError();
+  if (status == cudaSuccess && launches_wait()) {
+    status = cudaStreamSynchronize(stream(device));
+    if (status == cudaSuccess) synchronize(device);  // for an index error
+  }
+  check<DeviceError>(status == cudaSuccess, "cuda:{}: the kernel of {}:{}: {}", device,
+                     where.file_name(), where.line(), cudaGetErrorString(status));
+}
+
+void set_capturing(int device, bool capturing) { state_of(device).capturing = capturing; }
+
+void refuse_in_capture(int device, const char* what) {
+  check<UnsupportedError>(!state_of(device).capturing,
+                          "cuda:{}: {} cannot be captured; do it outside of the captured work",
+                          device, what);
+}
+
 void synchronize(int device) {
+  refuse_in_capture(device, "waiting for the device, as reading from it does,");
   check_call(cudaStreamSynchronize(stream(device)), "work given to the device");
   const FaultWord word = fault_word(device);
   if (word.fault->happened == 0) return;

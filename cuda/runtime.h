@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <source_location>
 
 // The CUDA runtime as the rest of this folder uses it: errors become exceptions, and all work of a
 // device is ordered on one stream of scangrad's own.
@@ -31,7 +32,13 @@ class DeviceGuard {
 void require_devices(Device asked_for);
 /// The stream of a device.
 cudaStream_t stream(int device);
-/// cuBLAS on that stream, in full precision.
+/// To be called after each kernel's start: throws DeviceError, naming the place, where that failed.
+/// Under SCANGRAD_SYNC=1 waits for the kernel too, so that its fault is named here.
+void check_launch(int device, const std::source_location& where);
+/// Whether the environment asks for that.
+bool launches_wait();
+/// cuBLAS on that stream, in full precision and with a workspace of its own, so that the same call
+/// gives the same bits.
 cublasHandle_t cublas(int device);
 /// The number of multiprocessors.
 int multiprocessors(int device);
@@ -50,7 +57,11 @@ struct FaultWord {
   IndexFault* fault;  // host memory that the device writes to
 };
 FaultWord fault_word(int device);
-/// Waits for the device and throws what it left.
+/// Waits for the device and throws what it left. UnsupportedError while work is captured.
 void synchronize(int device);
+/// Whether a capture (core/graph_capture.h) is under way.
+void set_capturing(int device, bool capturing);
+/// Throws UnsupportedError that names `what` where it is.
+void refuse_in_capture(int device, const char* what);
 
 }  // namespace scangrad::cuda

@@ -76,6 +76,7 @@ void fields(RunConfig& c, Visit&& visit) {
   visit("seed", c.seed);
   visit("precision", c.precision);
   visit("device", c.device);
+  visit("capture", c.capture);
 }
 
 template <class T>
@@ -141,6 +142,10 @@ void read(const std::string& path, const Json& json, T& value) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     check<ValueError>(json.is_string(), "config: {} must be text, not {}", path, json.dump());
     value = json.get<std::string>();
+  } else if constexpr (std::is_same_v<T, bool>) {
+    check<ValueError>(json.is_boolean(), "config: {} must be true or false, not {}", path,
+                      json.dump());
+    value = json.get<bool>();
   } else if constexpr (std::is_same_v<T, double>) {
     check<ValueError>(json.is_number(), "config: {} must be a number, not {}", path, json.dump());
     value = json.get<double>();

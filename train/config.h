@@ -50,6 +50,7 @@ struct RunConfig {
   std::uint64_t seed = 1;
   std::string precision = "fp32";
   std::string device = "cpu";
+  bool capture = true;  ///< a step is one CUDA graph; else its kernels are started one by one
 };
 
 /// The whole configuration, indented.

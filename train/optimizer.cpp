@@ -101,6 +101,7 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, std::vector<std::string
   }
   const auto count = static_cast<std::int64_t>(groups_.size());
   const Device device = groups_.empty() ? Device() : groups_[0].bucket.device();
+  steps_ = zeros({}, {DType::i64, device});
   norms_ = zeros({count}, {DType::f64, device});
   control_ = zeros({count, 3}, {DType::f64, device});
   std::vector<double> clips;
@@ -124,10 +125,17 @@ void Optimizer::zero_grad() {
   }
 }
 
+void Optimizer::set_learning_rate(double rate) {
+  backend(control_.device()).fill(select(control_, 1, 0), rate);
+}
+
 void Optimizer::step(double learning_rate) {
+  set_learning_rate(learning_rate);
+  step();
+}
+
+void Optimizer::step() {
   const auto guard = no_grad();
-  ++steps_;
-  std::vector<double> control;
   for (Group& group : groups_) {
     for (std::size_t i = 0; i < group.parameters.size(); ++i) {
       const Tensor grad = group.parameters[i].grad();
@@ -141,10 +149,10 @@ void Optimizer::step(double learning_rate) {
       group.parameters[i].set_grad(group.gradients[i]);
     }
     l2_norm(group.norm, group.bucket);
-    control.insert(control.end(), {learning_rate, static_cast<double>(steps_), 1.0});
   }
-  raw_copy(control_, from<double>(control, control_.shape()));
-  Tensor factors = select(control_, 1, 2);
+  add_(steps_, ones({}, steps_.options()));
+  Tensor steps = select(control_, 1, 1), factors = select(control_, 1, 2);
+  copy_(steps, steps_);
   copy_(factors, clamp(clips_ / (norms_ + 1e-6), 0, 1));
   for (Group& group : groups_) update(group);
 }
@@ -152,7 +160,7 @@ void Optimizer::step(double learning_rate) {
 std::vector<double> Optimizer::gradient_norms() const { return norms_.to_vector<double>(); }
 
 NamedTensors Optimizer::state_dict() const {
-  NamedTensors state = {{"step", from<std::int64_t>({steps_}, {})}};
+  NamedTensors state = {{"step", steps_}};
   for (const Group& group : groups_) {
     for (std::size_t i = 0; i < group.parameters.size(); ++i) {
       for (std::size_t k = 0; k < moment_names_.size(); ++k) {
@@ -180,7 +188,6 @@ void Optimizer::load_state_dict(const NamedTensors& state) {
                     "model or optimizer",
                     given.size(), own.size());
   for (const auto& [name, tensor] : own) raw_copy(tensor, given[name]);
-  steps_ = given["step"].item<std::int64_t>();
 }
 
 AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)

@@ -32,14 +32,19 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
 
   void zero_grad();
-  /// Clips each group and updates it with `learning_rate` times its own scale. Clipping is
-  /// PyTorch's `clip_grad_norm_`: gradients times min(1, clip / (norm + 1e-6)).
+  /// The rate of the steps to come; a group's is this times its own scale.
+  void set_learning_rate(double rate);
+  /// Clips each group and updates it. Clipping is PyTorch's `clip_grad_norm_`: gradients times
+  /// min(1, clip / (norm + 1e-6)). Rate and step count are read on the device, so that a step can
+  /// be captured (core/graph_capture.h).
+  void step();
+  /// Both.
   void step(double learning_rate);
 
   /// Norm of each group's gradient at the last step, before clipping. Synchronises.
   std::vector<double> gradient_norms() const;
-  /// Number of steps taken.
-  std::int64_t steps() const { return steps_; }
+  /// Number of steps taken. Synchronises.
+  std::int64_t steps() const { return steps_.item<std::int64_t>(); }
   std::size_t group_count() const { return groups_.size(); }
   const ParameterGroup& group(std::size_t i) const { return groups_[i].options; }
 
@@ -67,7 +72,7 @@ class Optimizer {
  private:
   std::vector<Group> groups_;
   std::vector<std::string> moment_names_;
-  std::int64_t steps_ = 0;
+  Tensor steps_;  // i64 []
   // One entry a group.
   Tensor norms_;    // f64
   Tensor clips_;    // f64; infinite for no limit

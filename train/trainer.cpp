@@ -115,13 +115,20 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
                  std::shared_ptr<const Tokenizer> tokenizer)
     : folder_(folder),
       data_(open_run_data(validated(config), std::move(tokenizer))),
-      loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle) {
+      loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle),
+      computation_(device_of(config), [this] { compute_step(); }) {
   config_ = resolved(config, data_);
   learning_rate(config_.schedule, 0, config_.steps);  // throws where it makes no sense
   model_ = make_model(config_);
   optimizer_ = make_optimizer(config_, *model_);
   state_.generator = {stream_seed(config.seed, Stream::dropout), 0};
   state_.data = data_.fingerprint;
+  const Device device = model_->device();
+  const Shape shape = {config.batch, data_.train->length()};
+  for (std::int64_t i = 0; i < config.optimizer.accumulate; ++i) {
+    batches_.push_back({empty(shape, {DType::i64, device}), empty(shape, {DType::i64, device})});
+  }
+  loss_ = zeros({}, {DType::f32, device});
 }
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder)
@@ -160,18 +167,27 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
   return trainer;
 }
 
-Tensor Trainer::train_step(double rate) {
-  const std::int64_t parts = config_.optimizer.accumulate;
-  const RunGenerator dropout(state_.generator);
-  Tensor total;
+void Trainer::compute_step() {
   optimizer_->zero_grad();
-  for (std::int64_t i = 0; i < parts; ++i) {
-    const Tensor loss = language_model_loss(*model_, loader_.next()) / static_cast<double>(parts);
+  zero_(loss_);
+  for (const Batch& batch : batches_) {
+    const Tensor loss = language_model_loss(*model_, batch) / static_cast<double>(batches_.size());
     backward(loss);
-    total = total.defined() ? total + loss.detach() : loss.detach();
+    add_(loss_, loss.detach());
   }
-  optimizer_->step(rate);
-  return total;
+  optimizer_->step();
+}
+
+/// Gives the device the next step, and does not wait for it: the host prepares the one after.
+void Trainer::train_step(double rate) {
+  for (const Batch& batch : batches_) {
+    const Batch next = loader_.next();
+    raw_copy(batch.inputs, next.inputs);
+    raw_copy(batch.targets, next.targets);
+  }
+  optimizer_->set_learning_rate(rate);
+  const RunGenerator dropout(state_.generator);
+  config_.capture ? computation_.run() : compute_step();
 }
 
 double Trainer::gradient_norm() const {
@@ -196,7 +212,7 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
   std::int64_t logged_step = state_.step;
   while (state_.step < c.steps && !result.stopped) {
     const double rate = learning_rate(c.schedule, state_.step, c.steps);
-    const Tensor loss = train_step(rate);
+    train_step(rate);
     ++state_.step;
 
     const bool ends = state_.step == c.steps;
@@ -207,7 +223,7 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
         ends || result.stopped || (c.checkpoint_every > 0 && state_.step % c.checkpoint_every == 0);
     if (!logs && !validates && !saves) continue;
 
-    result.train_loss = loss.item<double>();
+    result.train_loss = loss_.item<double>();
     const double norm = gradient_norm();
     check<ValueError>(std::isfinite(result.train_loss) && std::isfinite(norm),
                       "training: at step {} the loss is {} with gradient norm {}; a lower learning "

@@ -1,4 +1,5 @@
 #pragma once
+#include <scangrad/core/graph_capture.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/train/checkpoint.h>
 #include <scangrad/train/config.h>
@@ -11,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace scangrad {
 
@@ -70,7 +72,8 @@ class Trainer {
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
           std::shared_ptr<const Tokenizer> tokenizer);
   void open_folder();
-  Tensor train_step(double rate);
+  void train_step(double rate);
+  void compute_step();
   double gradient_norm() const;
   void save();
 
@@ -81,6 +84,9 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   Loader loader_;
   TrainingState state_;
+  std::vector<Batch> batches_;  // of one step, on the device: what `compute_step` reads
+  Tensor loss_;                 // f32 []: what it leaves
+  GraphCapture computation_;
   std::optional<FolderLock> lock_;  // from the first write, or from the resumption
 };
 

@@ -10,7 +10,7 @@ constexpr std::int64_t tile = 256;  // words made at a time: they stay in the ne
 /// words[j] = the word of element first + j; `first` is a multiple of 4.
 void make_words(PhiloxState state, std::int64_t first, std::uint32_t* words) {
   constexpr int blocks = tile / 4;
-  const std::uint64_t counter = state.offset + static_cast<std::uint64_t>(first) / 4;
+  const std::uint64_t counter = philox_counter(state) + static_cast<std::uint64_t>(first) / 4;
   std::uint32_t lanes[4][blocks];  // apart, so that the rounds vectorise over blocks
 #pragma omp simd
   for (int j = 0; j < blocks; ++j) {

@@ -19,19 +19,8 @@ namespace sg = scangrad;
 using sg::Device;
 using sg::Tensor;
 
-namespace {
-
-/// Whether to go on: without a device a test says so and checks nothing.
-bool has_device() {
-  const bool found = devices().size() > 1;
-  if (!found) WARN("skipped: there is no CUDA device");
-  return found;
-}
-
-}  // namespace
-
 TEST_CASE("cuda: every kernel of the table is there") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const auto names = sg::kernel_names();
   const auto filled = sg::filled_kernels(sg::kernels(Device::cuda()));
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -41,7 +30,7 @@ TEST_CASE("cuda: every kernel of the table is there") {
 }
 
 TEST_CASE("cuda: the same seed gives the CPU's numbers") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const auto on = [](Device device, const auto& draw) {
     sg::Generator generator(7);
     return draw(sg::TensorOptions{sg::f32, device}, &generator).template to_vector<double>();
@@ -58,7 +47,7 @@ TEST_CASE("cuda: the same seed gives the CPU's numbers") {
 }
 
 TEST_CASE("cuda: a bad index inside a kernel is an exception that names it, and work goes on") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const Tensor x = sg::ones({10, 4}, {sg::f32, Device::cuda()});
   const Tensor index = sg::to(sg::from<std::int64_t>({0, 70, 3}), Device::cuda());
   CHECK_THROWS_WITH(
@@ -79,7 +68,7 @@ TEST_CASE("cuda: a bad index inside a kernel is an exception that names it, and 
 }
 
 TEST_CASE("cuda: what cannot be allocated is an exception with the numbers, and work goes on") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const sg::TensorOptions options{sg::f32, Device::cuda()};
   CHECK_THROWS_WITH(sg::empty({std::int64_t{1} << 40}, options),
                     ContainsSubstring("4398046511104 bytes could not be allocated ("));
@@ -87,7 +76,7 @@ TEST_CASE("cuda: what cannot be allocated is an exception with the numbers, and 
 }
 
 TEST_CASE("cuda: memory is given back and used again") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const sg::TensorOptions options{sg::f32, Device::cuda()};
   const std::size_t before = sg::memory_stats(Device::cuda()).active;
   void* first = nullptr;
@@ -101,14 +90,14 @@ TEST_CASE("cuda: memory is given back and used again") {
 }
 
 TEST_CASE("cuda: a device that does not exist is named; two devices do not mix") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   CHECK_THROWS_WITH(sg::empty({1}, {sg::f32, Device::cuda(99)}),
                     ContainsSubstring("there is no device cuda:99"));
   CHECK_THROWS_AS(sg::ones({2}) + sg::ones({2}, {sg::f32, Device::cuda()}), sg::DeviceError);
 }
 
 TEST_CASE("cuda: copies convert and go through any strides, in both directions") {
-  if (!has_device()) return;
+  if (!has_cuda()) return;
   const Tensor host = sg::transpose(sg::from<float>({1, 2, 3, 4, 5, 6}, {2, 3}), 0, 1);
   const Tensor device = sg::empty({3, 2}, {sg::f64, Device::cuda()});
   sg::raw_copy(device, host);

@@ -1,5 +1,6 @@
 #include <scangrad/core/backend.h>
 #include <scangrad/core/error.h>
+#include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/support/devices.h>
 
 std::vector<scangrad::Device> devices() {
@@ -10,5 +11,11 @@ std::vector<scangrad::Device> devices() {
     found.push_back(Device::cuda());
   } catch (const scangrad::DeviceError&) {
   }
+  return found;
+}
+
+bool has_cuda() {
+  const bool found = devices().size() > 1;
+  if (!found) WARN("skipped: there is no CUDA device");
   return found;
 }

@@ -67,6 +67,8 @@ TEST_CASE("what cannot be is refused by name, and changes nothing") {
         "config: model must be an object, not 3");
   CHECK(message_of([&] { sg::set(config, "model.layers=[1]"); }) ==
         "config: model.layers[0] must be text, not 1");
+  CHECK(message_of([&] { sg::set(config, "capture=1"); }) ==
+        "config: capture must be true or false, not 1");
   CHECK(message_of([&] { sg::set(config, "seed=-1"); }) ==
         "config: seed must be an integer of 0 or more, not -1");
   CHECK(message_of([&] { sg::set(config, "batch"); }) ==
