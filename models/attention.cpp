@@ -9,11 +9,12 @@
 namespace scangrad {
 
 void check_positions(const std::string& positions) {
-  for (const char* known : {"none", "learned", "rope", "xpos"}) {
+  for (const char* known : {"none", "learned", "rope", "xpos", "mru"}) {
     if (positions == known) return;
   }
-  fail<ValueError>("Attention: no positions are called {}; there are none, learned, rope and xpos",
-                   positions);
+  fail<ValueError>(
+      "Attention: no positions are called {}; there are none, learned, rope, xpos and mru",
+      positions);
 }
 
 Attention::Attention(const AttentionConfig& config, Generator& generator)
@@ -30,14 +31,19 @@ Attention::Attention(const AttentionConfig& config, Generator& generator)
   }
   register_module("c_attn", c_attn_);
   register_module("c_proj", c_proj_);
+  if (config.positions == "mru") {
+    matrix_positions_.emplace(config.width, heads_, config.position_order, generator);
+    register_module("positions", *matrix_positions_);
+  }
   register_module("probability_dropout", probability_dropout_);
   register_module("output_dropout", output_dropout_);
 }
 
-Attention::Heads Attention::heads_of(const Tensor& x, std::int64_t start) {
+Attention::Heads Attention::heads_of(const Tensor& x, std::int64_t start, LayerState& state) {
   const Tensor all = unflatten(c_attn_.forward(x), -1, {3, heads_, -1});  // (B, T, 3, heads, d)
   Tensor queries_keys = slice(all, 2, 0, 2);
   if (rotary_) queries_keys = rotary_->forward(queries_keys, start);
+  if (matrix_positions_) queries_keys = matrix_positions_->forward(x, queries_keys, state[2]);
   return {transpose(select(queries_keys, 2, 0), 1, 2), transpose(select(queries_keys, 2, 1), 1, 2),
           transpose(select(all, 2, 2), 1, 2)};
 }
@@ -57,19 +63,23 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v, std:
 }
 
 Tensor Attention::forward(const Tensor& x) {
-  const Heads h = heads_of(x, 0);
+  LayerState state = initial_state(x.size(0));
+  const Heads h = heads_of(x, 0, state);
   return attend(h.queries, h.keys, h.values, 0);
 }
 
 LayerState Attention::initial_state(std::int64_t batch) const {
   const Shape none = {batch, heads_, 0, c_proj_.weight.size(0) / heads_};
-  return {empty(none, c_proj_.weight.options()), empty(none, c_proj_.weight.options())};
+  LayerState state = {empty(none, c_proj_.weight.options()), empty(none, c_proj_.weight.options())};
+  if (matrix_positions_) state.push_back(matrix_positions_->initial_state(batch));
+  return state;
 }
 
 Tensor Attention::step(const Tensor& x, LayerState& state) {
   const std::int64_t past = state[0].size(2);
-  const Heads h = heads_of(x, past);
-  state = {cat({state[0], h.keys}, 2), cat({state[1], h.values}, 2)};
+  const Heads h = heads_of(x, past, state);
+  state[0] = cat({state[0], h.keys}, 2);
+  state[1] = cat({state[1], h.values}, 2);
   return attend(h.queries, state[0], state[1], past);
 }
 

@@ -2,6 +2,7 @@
 #include <scangrad/models/dropout.h>
 #include <scangrad/models/layer.h>
 #include <scangrad/models/linear.h>
+#include <scangrad/models/matrix_positions.h>
 #include <scangrad/models/rotary.h>
 
 #include <optional>
@@ -13,20 +14,22 @@ namespace scangrad {
 struct AttentionConfig {
   std::int64_t width = 0;
   std::int64_t heads = 1;
-  /// `none`, `learned` (added to the embedding by the model, nothing here), `rope` or `xpos`.
+  /// `none`, `learned` (added to the embedding by the model, nothing here), `rope`, `xpos` or
+  /// `mru`.
   std::string positions = "none";
-  double out_std = 0.02;  ///< deviation of the output projection
-  double dropout = 0;     ///< of probabilities and of the output
+  double out_std = 0.02;            ///< deviation of the output projection
+  double dropout = 0;               ///< of probabilities and of the output
+  std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
 };
 
 /// Causal multi-head attention, softmax(q kᵀ/√d) v with d = width/heads, no bias. Vaswani et al.
-/// 2017; rotary positions as in `Rotary`.
+/// 2017; positions as in `Rotary` and `MatrixPositions`.
 class Attention : public Layer {
  public:
   /// Throws ValueError for unknown positions and sizes that do not divide.
   Attention(const AttentionConfig& config, Generator& generator);
   Tensor forward(const Tensor& x) override;
-  /// {keys, values} of the tokens so far, (B, heads, t, d) each.
+  /// {keys, values} of the tokens so far, (B, heads, t, d) each, and the state of `mru` positions.
   LayerState initial_state(std::int64_t batch) const override;
   Tensor step(const Tensor& x, LayerState& state) override;
 
@@ -34,7 +37,7 @@ class Attention : public Layer {
   struct Heads {
     Tensor queries, keys, values;  // (B, heads, T, d) each
   };
-  Heads heads_of(const Tensor& x, std::int64_t start);
+  Heads heads_of(const Tensor& x, std::int64_t start, LayerState& state);
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t past);
 
   std::int64_t heads_;
@@ -43,6 +46,7 @@ class Attention : public Layer {
   Dropout probability_dropout_;
   Dropout output_dropout_;
   std::optional<Rotary> rotary_;
+  std::optional<MatrixPositions> matrix_positions_;
 };
 
 /// The names that `AttentionConfig::positions` takes. Throws ValueError listing them.

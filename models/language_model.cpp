@@ -1,11 +1,17 @@
 #include <scangrad/core/format.h>
 #include <scangrad/models/attention.h>
+#include <scangrad/models/delta.h>
+#include <scangrad/models/gru.h>
 #include <scangrad/models/language_model.h>
+#include <scangrad/models/linear_attention.h>
 #include <scangrad/models/mlp.h>
 #include <scangrad/models/mru.h>
+#include <scangrad/models/ssm.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/shape.h>
+
+#include <fmt/ranges.h>
 
 #include <cmath>
 
@@ -20,6 +26,12 @@ struct LayerKind {
                                  Generator& generator);
 };
 
+template <class Mixer>
+std::unique_ptr<Layer> make_mixer(const LanguageModelConfig& c, double out_std,
+                                  Generator& generator) {
+  return std::make_unique<Mixer>(MixerConfig{c.width, c.heads, out_std, c.dropout}, generator);
+}
+
 constexpr LayerKind layer_kinds[] = {
     {"mru", "mru",
      [](const LanguageModelConfig& c, double out_std,
@@ -31,8 +43,13 @@ constexpr LayerKind layer_kinds[] = {
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
        return std::make_unique<Attention>(
-           AttentionConfig{c.width, c.heads, c.positions, out_std, c.dropout}, generator);
+           AttentionConfig{c.width, c.heads, c.positions, out_std, c.dropout, c.position_order},
+           generator);
      }},
+    {"linear", "linear_attn", make_mixer<LinearAttention>},
+    {"ssm", "ssm", make_mixer<Ssm>},
+    {"gru", "gru", make_mixer<Gru>},
+    {"delta", "delta", make_mixer<Delta>},
     {"mlp", "mlp",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
@@ -41,12 +58,11 @@ constexpr LayerKind layer_kinds[] = {
 };
 
 const LayerKind& layer_kind(const std::string& name) {
-  std::string known;
   for (const LayerKind& kind : layer_kinds) {
     if (name == kind.name) return kind;
-    known += (known.empty() ? "" : ", ") + std::string(kind.name);
   }
-  fail<ValueError>("LanguageModel: no layer is called {}; there are {}", name, known);
+  fail<ValueError>("LanguageModel: no layer is called {}; there are {}", name,
+                   fmt::join(layer_names(), ", "));
 }
 
 const LanguageModelConfig& checked(const LanguageModelConfig& config) {
@@ -58,6 +74,12 @@ const LanguageModelConfig& checked(const LanguageModelConfig& config) {
 }
 
 }  // namespace
+
+std::vector<std::string> layer_names() {
+  std::vector<std::string> names;
+  for (const LayerKind& kind : layer_kinds) names.emplace_back(kind.name);
+  return names;
+}
 
 LanguageModel::Block::Block(std::int64_t width, const std::string& name,
                             std::unique_ptr<Layer> made)

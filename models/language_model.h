@@ -17,13 +17,17 @@ struct LanguageModelConfig {
   std::int64_t context = 256;  ///< longest sequence; a limit for learned positions only
   std::int64_t width = 256;
   std::int64_t heads = 4;
-  /// What the residual stream passes, in order: `mru`, `attention` or `mlp`.
+  /// What the residual stream passes, in order, of `layer_names`.
   std::vector<std::string> layers = {"mru", "mlp", "mlp", "mlp", "mlp"};
-  std::string positions = "none";  ///< of attention: `none`, `learned`, `rope` or `xpos`
+  std::string positions = "none";  ///< of attention: `none`, `learned`, `rope`, `xpos` or `mru`
   std::string scheme = "ldu";      ///< of MRU, see `mru_scheme_names`
   std::int64_t state_size = 0;     ///< of MRU: heads × order²; 0 for the width
   double dropout = 0;
+  std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
 };
+
+/// The kinds of layers that there are: mixers, and `mlp`.
+std::vector<std::string> layer_names();
 
 /// What a model remembers of the tokens that `LanguageModel::step` has seen.
 struct LanguageModelState {
@@ -49,7 +53,7 @@ class LanguageModel : public Module {
   /// The state before the first token of `batch` sequences.
   LanguageModelState initial_state(std::int64_t batch) const;
   /// The same logits for the next tokens (B, T'), T' ≥ 1, after those that `state` has seen, at a
-  /// cost per token that does not grow with them (MRU) or grows linearly (attention's cache).
+  /// cost per token that does not grow with them or, of attention's cache, grows linearly.
   Tensor step(const Tensor& tokens, LanguageModelState& state);
 
   const LanguageModelConfig& config() const { return config_; }

@@ -21,4 +21,28 @@ class Layer : public Module {
   virtual Tensor step(const Tensor& x, LayerState& /*state*/) { return forward(x); }
 };
 
+/// A layer whose `step` is its whole definition: of all tokens at once, or of any piece of them.
+class RecurrentLayer : public Layer {
+ public:
+  Tensor forward(const Tensor& x) final {
+    LayerState state = initial_state(x.size(0));
+    return step(x, state);
+  }
+  LayerState initial_state(std::int64_t batch) const override = 0;
+  Tensor step(const Tensor& x, LayerState& state) override = 0;
+};
+
+/// What a recurrent mixer is made of. The order of members is frozen.
+struct MixerConfig {
+  std::int64_t width = 0;
+  std::int64_t heads = 1;  ///< of those that have heads
+  double out_std = 0.02;   ///< deviation of the output projection
+  double dropout = 0;      ///< of the output
+};
+
+/// The dtype in which states are kept and scanned, whatever the precision around them.
+inline DType state_dtype(const Tensor& x) {
+  return x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+}
+
 }  // namespace scangrad

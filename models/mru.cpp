@@ -44,8 +44,7 @@ Mru::Mru(const MruConfig& config, Generator& generator)
 }
 
 Tensor Mru::matrices(const Tensor& x) const {
-  Tensor elements = element_dropout_.forward(w_in_.forward(x));
-  if (elements.dtype() == DType::bf16) elements = cast(elements, DType::f32);
+  const Tensor elements = cast(element_dropout_.forward(w_in_.forward(x)), state_dtype(x));
   // Heads outermost: the scheme's first pass writes them so, each sequence's matrices then lie one
   // after another for the scan, and W_down is one tall product per head.
   return scheme_.matrices(permute(unflatten(elements, -1, {heads_, -1}), {2, 0, 1, 3}), order_);
@@ -64,8 +63,7 @@ Tensor Mru::forward(const Tensor& x) {
 }
 
 LayerState Mru::initial_state(std::int64_t batch) const {
-  const DType dtype = w_in_.weight.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  const Tensor one = eye(order_, {dtype, w_in_.weight.device()});
+  const Tensor one = eye(order_, {state_dtype(w_in_.weight), w_in_.weight.device()});
   return {contiguous(expand(one, {heads_, batch, order_, order_}))};
 }
 

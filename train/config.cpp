@@ -27,6 +27,7 @@ void fields(LanguageModelConfig& c, Visit&& visit) {
   visit("scheme", c.scheme);
   visit("state_size", c.state_size);
   visit("dropout", c.dropout);
+  visit("position_order", c.position_order);
 }
 template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {

@@ -9,6 +9,7 @@ namespace scangrad {
 namespace {
 
 constexpr std::string_view w_in_suffix = ".mru.w_in.weight";
+constexpr std::string_view w_pos_suffix = ".positions.w_pos.weight";
 
 /// d_o of the MRU whose input map is called `w_in`.
 std::int64_t mru_order(const NamedTensors& parameters, const std::string& w_in) {
@@ -18,6 +19,14 @@ std::int64_t mru_order(const NamedTensors& parameters, const std::string& w_in) 
     if (name == w_down && tensor.rank() == 3) return tensor.size(1);
   }
   fail<ValueError>("parameter groups: '{}' has no '{}' beside it", w_in, w_down);
+}
+
+/// The order of the matrices that this parameter makes and a scan multiplies; 0 for any other.
+std::int64_t scanned_order(const NamedTensors& parameters, const NamedTensor& parameter) {
+  if (parameter.name.ends_with(w_in_suffix)) return mru_order(parameters, parameter.name);
+  if (!parameter.name.ends_with(w_pos_suffix)) return 0;
+  // (width/n · n(n − 1)/2, width)
+  return 2 * parameter.tensor.size(0) / parameter.tensor.size(1) + 1;
 }
 
 bool is_embedding_or_norm(const NamedTensor& parameter) {
@@ -33,11 +42,11 @@ std::vector<ParameterGroup> language_model_groups(const NamedTensors& parameters
   ParameterGroup matrices{"matrices", {}, 1.0, options.weight_decay, options.clip};
   std::map<std::int64_t, ParameterGroup> w_in;  // by order: models may mix them
   for (const NamedTensor& parameter : parameters) {
-    if (parameter.name.ends_with(w_in_suffix)) {
+    const std::int64_t order = scanned_order(parameters, parameter);
+    if (order > 0) {
       check<ValueError>(options.context > 0,
                         "parameter groups: the context length is needed for '{}'", parameter.name);
       const auto length = static_cast<double>(options.context);
-      const std::int64_t order = mru_order(parameters, parameter.name);
       const double scale = options.w_in_rate / static_cast<double>(order) * std::sqrt(2.0 / length);
       const double clip = options.clip > 0 ? std::sqrt(length / 2) : 0.0;
       auto [group, made] =

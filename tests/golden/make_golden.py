@@ -40,6 +40,10 @@ MODELS = {
                          "order": 3}
        for scheme in ("scalar", "expm", "qr_cayley", "qr_expm", "householder",
                       "ldu_newton_schulz")},
+    "attention_mru": {"width": 16, "heads": 2, "layers": ["attention", "mlp"],
+                      "positions": "mru", "position_order": 4},
+    **{kind: {"width": 12, "heads": 2, "layers": [kind, "mlp"]}
+       for kind in ("linear", "ssm", "gru", "delta")},
 }
 
 
@@ -86,6 +90,23 @@ def initial_parameters(cfg, generator):
         elif kind == "attention":
             p[f"{h}.attn.c_attn.weight"] = normal(0.2, 3 * width, width)
             p[f"{h}.attn.c_proj.weight"] = normal(out_std, width, width)
+            if cfg["positions"] == "mru":
+                n = cfg["position_order"]
+                p[f"{h}.attn.positions.w_pos.weight"] = normal(0.2, width * (n - 1) // 2, width)
+        elif kind in ("linear", "delta"):
+            name = "linear_attn" if kind == "linear" else "delta"
+            p[f"{h}.{name}.c_attn.weight"] = normal(0.2, 3 * width, width)
+            if kind == "delta":
+                p[f"{h}.delta.c_beta.weight"] = normal(0.2, cfg["heads"], width)
+            p[f"{h}.{name}.c_proj.weight"] = normal(out_std, width, width)
+        elif kind == "ssm":
+            p[f"{h}.ssm.c_in.weight"] = normal(0.2, 2 * width, width)
+            p[f"{h}.ssm.c_proj.weight"] = normal(out_std, width, width)
+        elif kind == "gru":
+            for part in ("ih", "hh"):
+                p[f"{h}.gru.weight_{part}"] = normal(0.2, 3 * width, width)
+                p[f"{h}.gru.bias_{part}"] = normal(0.2, 3 * width)
+            p[f"{h}.gru.c_proj.weight"] = normal(out_std, width, width)
         elif kind == "mlp":
             p[f"{h}.mlp.c_fc.weight"] = normal(0.02, 4 * width, width)
             p[f"{h}.mlp.c_proj.weight"] = normal(out_std, width, 4 * width)
@@ -162,6 +183,13 @@ def rotate(x, angle):
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
+def turn(x, states, n):
+    """x (B, h, T, d): each chunk of n dimensions times its own H_t^T; states (B, T, h d/n, n, n)."""
+    b, heads, t, d = x.shape
+    rows = x.transpose(1, 2).reshape(b, t, heads * d // n, 1, n)
+    return (rows @ states.mT).reshape(b, t, heads, d).transpose(1, 2)
+
+
 def attention(x, p, h, cfg):
     b, t, width = x.shape
     heads = cfg["heads"]
@@ -177,6 +205,11 @@ def attention(x, p, h, cfg):
             scale = ((two_i + 0.4 * d) / (1.4 * d)) ** (time / 512)
             scale = scale.repeat_interleave(2, dim=-1)  # both members of a pair
             q, k = q * scale, k / scale
+    if cfg["positions"] == "mru":  # chunks of n dimensions turned by H_t, as rows: q H_t^T
+        n = cfg["position_order"]
+        elements = F.linear(x, p[f"{h}.attn.positions.w_pos.weight"])
+        states = matmul_scan(matrices(elements, "cayley", width // n, n))  # (B, T, h chunks, n, n)
+        q, k = (turn(part, states, n) for part in (q, k))
     scores = q @ k.mT / math.sqrt(d)
     future = torch.ones(t, t, dtype=torch.bool).triu(1)
     y = scores.masked_fill(future, -math.inf).softmax(-1) @ v
@@ -188,7 +221,57 @@ def mlp(x, p, h, cfg):
     return F.linear(hidden, p[f"{h}.mlp.c_proj.weight"])
 
 
-MIXERS = {"mru": mru, "attention": attention, "mlp": mlp}
+def heads_of(x, weight, heads):
+    """x W^T (B, T, width), each head by itself: (B, T, h, d)."""
+    return F.linear(x, weight).unflatten(-1, (heads, -1))
+
+
+def linear(x, p, h, cfg):
+    """y_t = sum_{s<=t} phi(q_t).phi(k_s) v_s / (sum_{s<=t} phi(q_t).phi(k_s) + 1e-6)."""
+    width, heads = cfg["width"], cfg["heads"]
+    q, k, v = (heads_of(x, part, heads).transpose(1, 2)
+               for part in p[f"{h}.linear_attn.c_attn.weight"].split(width))
+    scores = ((F.elu(q) + 1) @ (F.elu(k) + 1).mT).tril()
+    y = scores @ v / (scores.sum(-1, keepdim=True) + 1e-6)
+    return F.linear(y.transpose(1, 2).flatten(-2), p[f"{h}.linear_attn.c_proj.weight"])
+
+
+def ssm(x, p, h, cfg):
+    """h_t = a_t h_{t-1} + (1 - a_t) B x_t, a_t = sigmoid(W x_t)."""
+    w, b = p[f"{h}.ssm.c_in.weight"].split(cfg["width"])
+    state, states = torch.zeros_like(x[:, 0]), []
+    for token in x.unbind(1):
+        a = torch.sigmoid(F.linear(token, w))
+        state = a * state + (1 - a) * F.linear(token, b)
+        states.append(state)
+    return F.linear(torch.stack(states, 1), p[f"{h}.ssm.c_proj.weight"])
+
+
+def gru(x, p, h, cfg):
+    weights = (p[f"{h}.gru.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    states, _ = torch.gru(x, torch.zeros(1, len(x), cfg["width"], dtype=x.dtype), list(weights),
+                          has_biases=True, num_layers=1, dropout=0.0, train=False,
+                          bidirectional=False, batch_first=True)
+    return F.linear(states, p[f"{h}.gru.c_proj.weight"])
+
+
+def delta(x, p, h, cfg):
+    """S_t = S_{t-1} (I - beta k k^T) + beta v k^T, y_t = S_t q_t, one token after another."""
+    width, heads = cfg["width"], cfg["heads"]
+    q, k, v = (heads_of(x, part, heads) for part in p[f"{h}.delta.c_attn.weight"].split(width))
+    q, k = (y / torch.sqrt((y ** 2).sum(-1, keepdim=True) + 1e-6) for y in (F.silu(q), F.silu(k)))
+    beta = torch.sigmoid(F.linear(x, p[f"{h}.delta.c_beta.weight"]))  # (B, T, h)
+    d = width // heads
+    state, ys = torch.zeros(len(x), heads, d, d, dtype=x.dtype), []
+    for t in range(x.shape[1]):
+        kt, b = k[:, t, :, None, :], beta[:, t, :, None, None]  # (B, h, 1, d)
+        state = state @ (torch.eye(d, dtype=x.dtype) - b * kt.mT @ kt) + b * v[:, t, ..., None] @ kt
+        ys.append((state @ q[:, t, ..., None]).squeeze(-1))
+    return F.linear(torch.stack(ys, 1).flatten(-2), p[f"{h}.delta.c_proj.weight"])
+
+
+MIXERS = {"mru": mru, "attention": attention, "linear": linear, "ssm": ssm, "gru": gru,
+          "delta": delta, "mlp": mlp}
 
 
 def loss_of(p, cfg, inputs, targets):
@@ -209,17 +292,18 @@ def loss_of(p, cfg, inputs, targets):
 # ---- training -------------------------------------------------------------------------------
 
 def group_of(name):
-    if name.endswith(("wte.weight", "wpe.weight", "ln.weight", "ln_f.weight")):
+    if name.endswith(("wte.weight", "wpe.weight", "ln.weight", "ln_f.weight", "bias_ih", "bias_hh")):
         return "embeddings_and_norms"
-    return "w_in" if name.endswith("w_in.weight") else "matrices"
+    return "w_in" if name.endswith(("w_in.weight", "w_pos.weight")) else "matrices"
 
 
 def groups_for(cfg):
     lr = TRAINING["lr"]
     groups = {"embeddings_and_norms": {"lr": lr, "weight_decay": 0.0, "clip": 1.0},
               "matrices": {"lr": lr, "weight_decay": 0.1, "clip": 1.0}}
-    if "mru" in cfg["layers"]:
-        groups["w_in"] = {"lr": lr / cfg["order"] * math.sqrt(2 / CONTEXT), "weight_decay": 0.1,
+    order = cfg.get("order", cfg.get("position_order"))  # of the matrices that tokens multiply
+    if order is not None:
+        groups["w_in"] = {"lr": lr / order * math.sqrt(2 / CONTEXT), "weight_decay": 0.1,
                           "clip": math.sqrt(CONTEXT / 2)}
     return groups
 

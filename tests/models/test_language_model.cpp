@@ -11,6 +11,7 @@
 #include <scangrad/tests/support/catch.h>
 
 #include <cmath>
+#include <map>
 
 using namespace scangrad;
 
@@ -27,6 +28,7 @@ LanguageModelConfig tiny(const Names& layers) {
   config.width = 16;
   config.heads = 2;
   config.state_size = 2 * 2 * 2;
+  config.position_order = 4;
   config.layers = layers;
   return config;
 }
@@ -38,11 +40,14 @@ std::vector<LanguageModelConfig> every_kind() {
     all.push_back(tiny({"mru", "mlp"}));
     all.back().scheme = scheme;
   }
-  for (const char* positions : {"none", "learned", "rope", "xpos"}) {
+  for (const char* positions : {"none", "learned", "rope", "xpos", "mru"}) {
     all.push_back(tiny({"attention", "mlp"}));
     all.back().positions = positions;
   }
-  all.push_back(tiny({"mru", "attention", "mlp", "mru"}));
+  for (const char* mixer : {"linear", "ssm", "gru", "delta"}) {
+    all.push_back(tiny({mixer, "mlp"}));
+  }
+  all.push_back(tiny({"mru", "attention", "mlp", "delta", "gru", "linear", "ssm"}));
   all.back().positions = "rope";
   return all;
 }
@@ -139,14 +144,20 @@ TEST_CASE("fed token by token or in pieces, the model says what it says of the w
   }
 }
 
-TEST_CASE("MRU's state does not grow with the text", "[O(1) memory per token is its point]") {
-  Model model(tiny({"mru", "mlp"}));
-  LanguageModelState state = model.initial_state(batch);
-  const Shape fresh = state.layers[0][0].shape();
-  model.step(some_tokens(), state);
-  CHECK(state.layers[0].size() == 1);
-  CHECK(state.layers[0][0].shape() == fresh);
-  CHECK(fresh.numel() == batch * 8);
+TEST_CASE("a recurrent mixer's state does not grow with the text",
+          "[O(1) memory per token is its point]") {
+  const std::map<std::string, std::int64_t> sizes = {
+      {"mru", 2 * 2 * 2}, {"linear", 2 * 8 * 9}, {"ssm", 16}, {"gru", 16}, {"delta", 2 * 8 * 8}};
+  for (const auto& [mixer, size] : sizes) {
+    CAPTURE(mixer);
+    Model model(tiny({mixer, "mlp"}));
+    LanguageModelState state = model.initial_state(batch);
+    const Shape fresh = state.layers[0][0].shape();
+    model.step(some_tokens(), state);
+    CHECK(state.layers[0].size() == 1);
+    CHECK(state.layers[0][0].shape() == fresh);
+    CHECK(fresh.numel() == batch * size);
+  }
 }
 
 TEST_CASE("gradients of a whole tiny model agree with finite differences",
@@ -203,6 +214,21 @@ TEST_CASE("the width-256 models have the expected numbers of parameters",
   // Norm, W_in 256 × 256, W_down 4 × 8 × 8, W_out 256².
   config.layers[0] = "mru";
   CHECK(count() == base + 4 * mlp + 256 + 2 * 256 * 256 + 4 * 8 * 8);
+  // A norm, queries, keys, values, output; β of each head; a gate, an input and an output; two maps
+  // with biases for three gates, and an output.
+  config.layers[0] = "linear";
+  CHECK(count() == base + 4 * mlp + 256 + 4 * 256 * 256);
+  config.layers[0] = "delta";
+  CHECK(count() == base + 4 * mlp + 256 + 4 * 256 * 256 + 4 * 256);
+  config.layers[0] = "ssm";
+  CHECK(count() == base + 4 * mlp + 256 + 3 * 256 * 256);
+  config.layers[0] = "gru";
+  CHECK(count() == base + 4 * mlp + 256 + 7 * 256 * 256 + 6 * 256);
+  // Beside attention's, 28 elements for each of the 32 chunks of 8 that the 4 heads have.
+  config.layers[0] = "attention";
+  config.positions = "mru";
+  CHECK(count() == base + 4 * mlp + 256 + 4 * 256 * 256 + 32 * 28 * 256);
+  config.layers[0] = "mru";
   // cayley takes 28 elements for each of the 4 heads.
   config.scheme = "cayley";
   CHECK(count() == base + 4 * mlp + 256 + 4 * 28 * 256 + 4 * 8 * 8 + 256 * 256);
@@ -262,7 +288,7 @@ TEST_CASE("state_dict restores a model exactly", "[checkpoints]") {
 
 TEST_CASE("dropout acts in training only and everywhere it should",
           "[evaluation must be deterministic; each mixer has its own dropout]") {
-  for (const char* layer : {"mru", "attention", "mlp"}) {
+  for (const std::string& layer : layer_names()) {
     CAPTURE(layer);
     LanguageModelConfig config = tiny({layer});
     config.dropout = 0.5;
@@ -282,9 +308,9 @@ TEST_CASE("dropout acts in training only and everywhere it should",
 TEST_CASE("names that do not exist are refused with those that do", "[a typo in a preset]") {
   Generator generator(1);
   LanguageModelConfig config = tiny({"mru", "lstm"});
-  CHECK_THROWS_WITH(
-      LanguageModel(config, generator),
-      ContainsSubstring("no layer is called lstm") && ContainsSubstring("mru, attention, mlp"));
+  CHECK_THROWS_WITH(LanguageModel(config, generator),
+                    ContainsSubstring("no layer is called lstm") &&
+                        ContainsSubstring("mru, attention, linear, ssm, gru, delta, mlp"));
   config = tiny({"mru"});
   config.scheme = "qr";
   CHECK_THROWS_WITH(LanguageModel(config, generator), ContainsSubstring("no scheme is called qr"));
@@ -292,7 +318,7 @@ TEST_CASE("names that do not exist are refused with those that do", "[a typo in 
   config.positions = "alibi";
   CHECK_THROWS_WITH(LanguageModel(config, generator),
                     ContainsSubstring("no positions are called alibi") &&
-                        ContainsSubstring("none, learned, rope and xpos"));
+                        ContainsSubstring("none, learned, rope, xpos and mru"));
 }
 
 TEST_CASE("sizes that do not divide are refused, saying which", "[a typo in a preset]") {
@@ -316,6 +342,19 @@ TEST_CASE("sizes that do not divide are refused, saying which", "[a typo in a pr
   config.heads = 2;
   config.positions = "rope";
   CHECK_THROWS_WITH(LanguageModel(config, generator), ContainsSubstring("heads of size 9"));
+  config.width = 16;
+  config.positions = "mru";
+  config.position_order = 3;
+  CHECK_THROWS_WITH(LanguageModel(config, generator),
+                    ContainsSubstring("width 16 does not divide into 2 heads of chunks of 3"));
+  config.position_order = 1;
+  CHECK_THROWS_WITH(LanguageModel(config, generator), ContainsSubstring("chunks of 1 dimensions"));
+  for (const char* layer : {"linear", "delta"}) {
+    config = tiny({layer});
+    config.heads = 3;
+    CHECK_THROWS_WITH(LanguageModel(config, generator),
+                      ContainsSubstring("width 16 does not divide into 3 heads"));
+  }
   config = tiny({"mlp"});
   config.vocab_size = 0;
   CHECK_THROWS_WITH(LanguageModel(config, generator), ContainsSubstring("vocabulary size 0"));

@@ -45,6 +45,7 @@ LanguageModelConfig config_of(const nlohmann::json& model) {
   config.heads = model.value("heads", 1);
   config.layers = model.at("layers").get<std::vector<std::string>>();
   config.positions = model.value("positions", "none");
+  config.position_order = model.value("position_order", 1);
   config.scheme = model.value("scheme", "identity");
   const std::int64_t order = model.value("order", 1);
   config.state_size = config.heads * order * order;
