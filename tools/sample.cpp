@@ -5,11 +5,13 @@
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/shape.h>
 #include <scangrad/tools/commands.h>
+#include <scangrad/tools/stopwatch.h>
 #include <scangrad/train/trainer.h>
 
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,25 +24,23 @@ struct Arguments {
   std::int64_t tokens = 500;
   SamplingOptions sampling = {.temperature = 0.8};
   std::uint64_t seed = 1;
+  bool interactive = false;
 };
 
-void sample(const Arguments& arguments) {
-  OpenRun run = open_run(arguments.run);
-  if (!run.tokenizer) {
-    throw ValueError(fmt::format("sample: {} was not trained on text", arguments.run));
-  }
-  if (arguments.prompt.empty()) throw ValueError("sample: the prompt is empty");
-  const std::vector<std::int32_t> prompt = run.tokenizer->encode(arguments.prompt);
-  const Device device = run.model->named_parameters()[0].tensor.device();
-
-  const auto guard = no_grad();
-  Generator generator(arguments.seed);
+/// Writes the prompt and what the model continues it with, each token as it is drawn, and to stderr
+/// how fast it drew them.
+void continue_text(OpenRun& run, const std::string& prompt, const Arguments& arguments,
+                   Generator& generator) {
+  if (prompt.empty()) throw ValueError("sample: the prompt is empty");
+  const std::vector<std::int32_t> encoded = run.tokenizer->encode(prompt);
+  std::vector<std::int64_t> next(encoded.begin(), encoded.end());
   LanguageModelState state = run.model->initial_state(1);
-  std::vector<std::int64_t> next(prompt.begin(), prompt.end());
-  fmt::print("{}", arguments.prompt);
+  fmt::print("{}", prompt);
+  std::fflush(stdout);
+  const auto start = Clock::now();
   for (std::int64_t i = 0; i < arguments.tokens; ++i) {
     const auto count = static_cast<std::int64_t>(next.size());
-    const Tensor tokens = from<std::int64_t>(next, {1, count}, device);
+    const Tensor tokens = from<std::int64_t>(next, {1, count}, run.model->device());
     const Tensor logits = run.model->step(tokens, state);  // (1, count, vocab)
     next = {
         sample_token(reshape(slice(logits, 1, count - 1), {-1}), arguments.sampling, generator)};
@@ -48,6 +48,38 @@ void sample(const Arguments& arguments) {
     std::fflush(stdout);
   }
   fmt::print("\n");
+  std::fflush(stdout);
+  const double seconds = milliseconds_since(start) / 1000;
+  fmt::print(stderr, "{} tokens in {:.2f} s, {:.0f} tokens/s\n", arguments.tokens, seconds,
+             static_cast<double>(arguments.tokens) / seconds);
+}
+
+/// Continues each line of stdin by itself; one that cannot be continued costs a message.
+void converse(OpenRun& run, const Arguments& arguments, Generator& generator) {
+  const auto ask = [](std::string& line) {
+    fmt::print(stderr, "> ");
+    std::fflush(stderr);
+    return static_cast<bool>(std::getline(std::cin, line));
+  };
+  for (std::string line; ask(line);) {
+    try {
+      continue_text(run, line, arguments, generator);
+    } catch (const ValueError& error) {
+      fmt::print(stderr, "{}\n", error.what());
+    }
+  }
+  fmt::print(stderr, "\n");
+}
+
+void sample(const Arguments& arguments) {
+  OpenRun run = open_run(arguments.run);
+  if (!run.tokenizer) {
+    throw ValueError(fmt::format("sample: {} was not trained on text", arguments.run));
+  }
+  const auto guard = no_grad();
+  Generator generator(arguments.seed);
+  arguments.interactive ? converse(run, arguments, generator)
+                        : continue_text(run, arguments.prompt, arguments, generator);
 }
 
 }  // namespace
@@ -56,7 +88,12 @@ void add_sample(CLI::App& program) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("sample", "Text from a trained model");
   command->add_option("--run", arguments->run, "The run's folder")->required();
-  command->add_option("--prompt", arguments->prompt, "What the text begins with (a new line)");
+  auto* prompt =
+      command->add_option("--prompt", arguments->prompt, "What the text begins with (a new line)");
+  command
+      ->add_flag("--interactive", arguments->interactive,
+                 "Read prompts from stdin, one a line, and continue each")
+      ->excludes(prompt);
   command->add_option("--tokens", arguments->tokens, "How many to draw")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

@@ -16,8 +16,8 @@ std::string output_file(const char* suffix) {
 }  // namespace
 
 int start_program(const std::string& arguments, const std::string& before) {
-  const std::string command = before + " exec " + SCANGRAD_PROGRAM + " " + arguments + " >" +
-                              output_file(".out") + " 2>" + output_file(".err") + " </dev/null";
+  const std::string command = before + " exec " + SCANGRAD_PROGRAM + " </dev/null " + arguments +
+                              " >" + output_file(".out") + " 2>" + output_file(".err");
   const pid_t process = fork();
   if (process == 0) {
     execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);

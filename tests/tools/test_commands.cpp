@@ -79,6 +79,29 @@ TEST_CASE("sample continues the prompt; the same seed draws the same text") {
         program(command + " --prompt 'to be' --top-k 1 --seed 4").out);
 }
 
+TEST_CASE("sample says on stderr how fast it drew, and that nothing but text is on stdout") {
+  const Outcome outcome = program("sample --run " + finished_run().string() + " --tokens 7");
+  CHECK_THAT(outcome.err, ContainsSubstring("7 tokens in "));
+  CHECK_THAT(outcome.err, ContainsSubstring(" tokens/s\n"));
+  CHECK(outcome.out.find("tokens") == std::string::npos);
+}
+
+TEST_CASE("sample --interactive continues every line by itself, and a bad one costs a message") {
+  const std::string run = "sample --run " + finished_run().string() + " --tokens 5 ";
+  const std::string lines = fresh("prompts.txt").string();
+  write_file(lines, "to be\n\nWHAT?\nthat is\n");
+  const Outcome outcome = program(run + "--interactive < " + lines);
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.err, ContainsSubstring("the prompt is empty"));
+  CHECK_THAT(outcome.err, ContainsSubstring("'W'"));
+  const std::size_t second = outcome.out.find("\nthat is");
+  CHECK(outcome.out.substr(0, 5) == "to be");
+  REQUIRE(second != std::string::npos);
+  CHECK(outcome.out.size() == 5 + 5 + 1 + 7 + 5 + 1);
+  CHECK(program(run + "--prompt 'to be'").out == outcome.out.substr(0, 11));
+  CHECK(program(run + "--interactive --prompt x").status == 2);
+}
+
 TEST_CASE("eval gives the validation loss of training, and that of another text") {
   const std::string run = finished_run().string();
   const Outcome own = program("eval --run " + run + " --json");
