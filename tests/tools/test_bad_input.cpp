@@ -50,7 +50,7 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
            {"an unknown option", "train --bogus", 2, "--bogus"},
            {"no configuration", "train" + out, 2, "give --preset NAME or --config FILE"},
            {"an unknown preset", "train --preset nope" + out, 2,
-            "there is no preset 'nope'; there are shakespeare-attention,"},
+            "there is no preset 'nope'; there are mixers, schemes, shakespeare-attention,"},
            {"an unknown key", run + " --set model.widht=3", 2,
             "there is no key 'model.widht'; the nearest is 'model.width'"},
            {"a value of the wrong type", run + " --set steps=many", 2, "steps must be an integer"},
