@@ -166,6 +166,78 @@ void matrix_scan(const Tensor& states, const Tensor& last, const Tensor& a, cons
   });
 }
 
+/// H ← H M as 2^exponent times a mantissa: a ScaledScanKernel.
+template <class T>
+void scaled_scan_typed(const Tensor& states, const Tensor& exponents, const Tensor& last,
+                       const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
+                       const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan) {
+  using C = compute_type<T>;
+  const Layout layout(states, cuts, plan);
+  const MatrixSizes sizes = sizes_of(states);
+  const std::int64_t n = sizes.n, size = sizes.state();
+  const Tensor scratch = empty({layout.sequences(), 2, size}, {dtype_of<C>, states.device()});
+  C* const carried = scratch.data<C>();
+  T* const h = states.data<T>();
+  T* const end = last.data<T>();
+  std::int32_t* const e_all = exponents.data<std::int32_t>();
+  std::int32_t* const e_end = last_exponent.data<std::int32_t>();
+  const T* const pm = m.data<T>();
+  const T* const first = data_or_null<T>(initial);
+  const std::int32_t* const e_first = data_or_null<std::int32_t>(initial_exponent);
+  const bool exclusive = plan.exclusive;
+  for_each_row(states.device(), layout.sequences(), [=] __device__(std::int64_t s) {
+    C* current = carried + 2 * s * size;
+    C* next = current + size;
+    std::int32_t exponent = first != nullptr && e_first != nullptr ? e_first[s] : 0;
+    for_each_in_row(size, [=](std::int64_t i) {
+      current[i] = first != nullptr ? C(first[s * size + i]) : C(i / n == i % n);
+    });
+    __syncthreads();
+    for (std::int64_t k = 0; k < layout.count; ++k) {
+      const std::int64_t at = layout.at(s, k);
+      const T* const x = pm + at * size;
+      if (layout.cut(s, k)) {
+        for_each_in_row(size, [=](std::int64_t i) { current[i] = C(i / n == i % n); });
+        exponent = 0;
+        __syncthreads();
+      }
+      // Each thread writes, and reads back, the same elements of `next`.
+      for_each_in_row(size, [=](std::int64_t i) {
+        const C* const row = current + i / n * n;
+        C total = 0;
+        for (std::int64_t l = 0; l < n; ++l) total += row[l] * C(x[l * n + i % n]);
+        next[i] = total;
+      });
+      const C most =
+          max_over<C>(size, [=](std::int64_t i) { return next[i] < 0 ? -next[i] : next[i]; });
+      const int shift = scan_functors::binary_exponent(most);
+      const C factor = scan_functors::power_of_two<C>(-shift);
+      if (exclusive && threadIdx.x == 0) e_all[at] = exponent;
+      exponent += shift;
+      if (!exclusive && threadIdx.x == 0) e_all[at] = exponent;
+      for_each_in_row(size, [=](std::int64_t i) {
+        next[i] *= factor;
+        h[at * size + i] = static_cast<T>(exclusive ? current[i] : next[i]);
+      });
+      __syncthreads();
+      C* const done = current;
+      current = next;
+      next = done;
+    }
+    if (threadIdx.x == 0) e_end[s] = exponent;
+    for_each_in_row(size, [=](std::int64_t i) { end[s * size + i] = static_cast<T>(current[i]); });
+  });
+}
+
+void scaled_scan(const Tensor& states, const Tensor& exponents, const Tensor& last,
+                 const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
+                 const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
+    scaled_scan_typed<typename decltype(tag)::type>(states, exponents, last, last_exponent, m,
+                                                    initial, initial_exponent, cuts, plan);
+  });
+}
+
 // ---- backward
 // ------------------------------------------------------------------------------------
 
@@ -309,6 +381,7 @@ void fill_scan(Kernels& table) {
   table.linear_scan = linear_scan;
   table.matmul_scan = matrix_scan<true>;
   table.affine_scan = matrix_scan<false>;
+  table.matmul_scan_scaled = scaled_scan;
   table.linear_scan_backward = linear_backward;
   table.matmul_scan_backward = matrix_backward<true>;
   table.affine_scan_backward = matrix_backward<false>;

@@ -137,6 +137,11 @@ struct ScanPlan {
 /// states, last ← the scan of the elements (a_t, b_t).
 using ScanKernel = void(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
                         const Tensor& initial, const Tensor& cuts, ScanPlan plan);
+/// The same of H_t = H_{t-1} M_t with H_t = 2^{e_t} S_t, S in states, last and initial, e (i32, no
+/// matrix) in exponents, last_exponent and initial_exponent, which may be undefined for 0.
+using ScaledScanKernel = void(const Tensor& states, const Tensor& exponents, const Tensor& last,
+                              const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
+                              const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan);
 /// da, db, d_initial (undefined where not wanted) ← from the forward's a, states and initial, and
 /// the gradients g of states and g_last of last; `cuts` and `plan` are the forward's.
 using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor& d_initial,

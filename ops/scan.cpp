@@ -216,6 +216,17 @@ Tensors fused_action_gradients(const ActionScan& action, const Backward& context
   return {da, db, d_initial};
 }
 
+/// Of what scan_action recorded.
+Tensors gradients(const ActionScan& action, const Backward& context, ScanPlan plan) {
+  const Tensor& states = context.saved[2];
+  if (states.numel() == 0) {  // T = 0: last is initial
+    return {zeros_like(context.saved[0]), context.needs[1] ? zeros_like(states) : Tensor{},
+            context.grads[1]};
+  }
+  return context.create_graph ? action_gradients(action, context, plan)
+                              : fused_action_gradients(action, context, plan);
+}
+
 ScanResult scan_action(const ActionScan& action, const Tensor& a, const Tensor& b,
                        const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
   const Tensor states = empty_like(b.defined() ? b : a);
@@ -229,17 +240,8 @@ ScanResult scan_action(const ActionScan& action, const Tensor& a, const Tensor& 
     last =
         initial.defined() ? clone(initial.detach()) : first_state(action, state_shape, a.options());
   }
-  const bool has_b = b.defined();
   record(action.name, {a, b, initial}, {states, last}, {a, initial, states, cuts},
-         [&action, plan, has_b](const Backward& context) {
-           const Tensor& states = context.saved[2];
-           if (states.numel() == 0) {  // T = 0: last is initial
-             return Tensors{zeros_like(context.saved[0]), has_b ? zeros_like(states) : Tensor{},
-                            context.grads[1]};
-           }
-           return context.create_graph ? action_gradients(action, context, plan)
-                                       : fused_action_gradients(action, context, plan);
-         });
+         [&action, plan](const Backward& context) { return gradients(action, context, plan); });
   return {states, last};
 }
 
@@ -251,6 +253,8 @@ Tensor expand_leading(const Tensor& x, const Shape& leading) {
   return expand(x, shape);
 }
 
+}  // namespace
+
 void check_square(const char* op, const Tensor& m) {
   const Shape& shape = m.shape();
   check<ShapeError>(m.rank() >= 3,
@@ -260,11 +264,13 @@ void check_square(const char* op, const Tensor& m) {
                     shape[m.rank() - 2], shape.back());
 }
 
-}  // namespace
-
 ScanResult canonical_linear_scan(const Tensor& a, const Tensor& b, const Tensor& initial,
                                  const Tensor& cuts, ScanPlan plan) {
   return scan_action(linear_action, a, b, initial, cuts, plan);
+}
+
+Tensors matmul_scan_gradients(const Backward& context, ScanPlan plan) {
+  return gradients(matmul_action, context, plan);
 }
 
 ScanResult linear_scan(const Tensor& a, const Tensor& b, const ScanOptions& options) {

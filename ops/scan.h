@@ -69,6 +69,24 @@ ScanResult linear_scan(const Tensor& a, const Tensor& b, const ScanOptions& opti
 /// Backward, without an inverse: B_T = G_T, B_t = G_t + B_{t+1} M_{t+1}ᵀ, dM_t = H_{t-1}ᵀ B_t.
 ScanResult matmul_scan(const Tensor& m, const ScanOptions& options = {});
 
+/// Every state as 2^exponent times a mantissa, and the one after the last element scanned.
+struct ScaledScanResult {
+  Tensor states;         ///< mantissas
+  Tensor exponents;      ///< i32, without the last two dimensions
+  Tensor last;           ///< mantissa
+  Tensor last_exponent;  ///< i32
+};
+
+/// matmul_scan whose states can neither overflow nor underflow: H_t = 2^{e_t} S_t, with the largest
+/// |S_t| kept in [1, 2) by powers of two, which is exact; 0, ∞ and NaN keep the exponent before
+/// them. The initial state is 2^initial_exponent (i32, of the shape of `last_exponent`; 0 if
+/// undefined) times `options.initial`; results feed the next call so. Gradients are those of the
+/// mantissas with the exponents held constant, P_t = G_t + 2^{e_t − e_{t+1}} P_{t+1} M_{t+1}ᵀ and
+/// dM_t = 2^{e_{t−1} − e_t} S_{t−1}ᵀ P_t. A mantissa jumps where its exponent ticks: read a
+/// function of its direction, such as √n S_t/‖S_t‖, whose gradient is then the true one.
+ScaledScanResult matmul_scan_scaled(const Tensor& m, const ScanOptions& options = {},
+                                    const Tensor& initial_exponent = {});
+
 /// H_t = H_{t-1} A_t + B_t; H_0 = 0 unless given. a (…, T, …, n, n), b (…, T, …, p, n): states are
 /// p×n matrices; the dimensions before the last two broadcast.
 ScanResult affine_scan(const Tensor& a, const Tensor& b, const ScanOptions& options = {});

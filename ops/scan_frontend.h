@@ -48,6 +48,12 @@ Tensor cut_states(const Tensor& cuts, const Tensor& entering, const Tensor& stat
 /// What an adjoint leaves for the initial state, (outer, inner, …): nothing where that was cut off.
 Tensor cut_initial_gradient(const Tensor& cuts, const Tensor& gradient, ScanPlan plan);
 
+/// Throws ShapeError unless m is [..., T, n, n].
+void check_square(const char* op, const Tensor& m);
+
+/// The gradients of a matmul_scan's {m, –, initial} from what it saved: {m, initial, states, cuts}.
+Tensors matmul_scan_gradients(const Backward& context, ScanPlan plan);
+
 /// linear_scan of (outer, T, inner) operands, recorded.
 ScanResult canonical_linear_scan(const Tensor& a, const Tensor& b, const Tensor& initial,
                                  const Tensor& cuts, ScanPlan plan);

@@ -1,6 +1,7 @@
 #pragma once
 #include <scangrad/ops/vector_math.h>
 
+#include <cmath>
 #include <limits>
 
 // The scalar monoids of scans and reductions, shared by every backend: an identity and an
@@ -40,6 +41,21 @@ struct Product {
     return l * r;
   }
 };
+
+/// The k for which most/2^k lies in [1, 2), as far as T has that power of two; 0 for 0, ∞ and NaN.
+template <class T>
+SCANGRAD_FN int binary_exponent(T most) {
+  if (!(most > T(0) && most <= std::numeric_limits<T>::max())) return 0;
+  constexpr int least = std::numeric_limits<T>::min_exponent;  // −125 for float
+  int k = 0;
+  std::frexp(most, &k);  // most/2^k in [1/2, 1)
+  return k - 1 < least ? least : k - 1 > -least ? -least : k - 1;
+}
+/// 2^k.
+template <class T>
+SCANGRAD_FN T power_of_two(int k) {
+  return std::ldexp(T(1), k);
+}
 
 /// The larger one; NaN wins and stays.
 struct Largest {

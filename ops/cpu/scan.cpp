@@ -25,17 +25,15 @@ void run_tree(const ScanTensors<Monoid, T>& scan, void (*algorithm)(const Elemen
         end = s.cuts.next(begin + 1, s.count);
         const Elements<Monoid> x{s.monoid, packed.data<C>(), end - begin};
         for (std::int64_t k = begin; k < end; ++k) {
-          const Element<C> to = x[k - begin];
-          store(to.a, s.element(k).a, s.monoid.size_a());
-          if (to.b) store(to.b, s.element(k).b, s.monoid.size_b());
+          get_element(s, k, x[k - begin]);
         }
         s.monoid.step(work.states[1], begin == 0 ? work.states[0] : work.nothing, x[0]);
         copy_values(x.state(0), work.states[1], size);
         algorithm(x);
         for (std::int64_t k = begin; k < end; ++k) {
-          store(s.slot(k), s.forgets(k) ? work.nothing : x.state(k - begin), size);
+          put_state(s.monoid, s.slot(k), s.forgets(k) ? work.nothing : x.state(k - begin));
         }
-        if (end == s.count) store(s.last, x.state(end - 1 - begin), size);
+        if (end == s.count) put_state(s.monoid, s.last, x.state(end - 1 - begin));
       }
     }
   });
@@ -125,6 +123,20 @@ SCANGRAD_SCAN_KERNEL(cummin, with_lanes<Smallest, NumberTypes>)
 SCANGRAD_SCAN_KERNEL(logcumsumexp, with_lanes<LogSumExp, FloatTypes>)
 #undef SCANGRAD_SCAN_KERNEL
 
+/// A ScaledScanKernel.
+void matmul_scan_scaled(const Tensor& states, const Tensor& exponents, const Tensor& last,
+                        const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
+                        const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan) {
+  with_scaled_product(states, m, [&](auto type, auto monoid) {
+    using T = typename decltype(type)::type;
+    ScanTensors<decltype(monoid), T> scan(monoid, states, last, m, {}, initial, cuts, plan);
+    scan.exponents = exponents.data<std::int32_t>();
+    scan.last_exponent = last_exponent.data<std::int32_t>();
+    if (initial_exponent.defined()) scan.initial_exponent = initial_exponent.data<std::int32_t>();
+    run(scan);
+  });
+}
+
 }  // namespace
 
 void fill_scan(Kernels& table) {
@@ -136,6 +148,7 @@ void fill_scan(Kernels& table) {
   table.linear_scan = linear_scan;
   table.matmul_scan = matmul_scan;
   table.affine_scan = affine_scan;
+  table.matmul_scan_scaled = matmul_scan_scaled;
 }
 
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

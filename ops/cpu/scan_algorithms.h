@@ -120,6 +120,22 @@ struct SequenceCuts {
   }
 };
 
+/// Does a block end with an exponent that its tensors keep apart?
+template <class Monoid>
+constexpr bool has_exponent = requires(Monoid m) {
+  m.exponent(nullptr);
+};
+/// Are blocks of a tensor of T just as the monoid wants them?
+template <class Monoid, class T>
+constexpr bool in_place = std::is_same_v<typename Monoid::C, T> && !has_exponent<Monoid>;
+
+/// Where a tensor has a state.
+template <class T>
+struct Slot {
+  T* values = nullptr;  // null for nowhere
+  std::conditional_t<std::is_const_v<T>, const std::int32_t, std::int32_t>* exponent = nullptr;
+};
+
 /// One sequence (of lanes) in its tensors: element t lies t * inner blocks after the first.
 template <class Monoid, class T>
 struct Sequence {
@@ -127,10 +143,10 @@ struct Sequence {
   Monoid monoid;
   Element<const T> x;           // elements
   std::int64_t step_a, step_b;  // values from one to the next
-  T* states;
-  std::int64_t step_state;
-  T* last;
-  const T* initial;  // null for the identity
+  Slot<T> states;
+  std::int64_t step_state, step_exponent;
+  Slot<T> last;
+  Slot<const T> initial;
   std::int64_t count;
   SequenceCuts cuts;
   ScanPlan plan;
@@ -140,11 +156,13 @@ struct Sequence {
   Element<const T> element(std::int64_t k) const {
     return {x.a + time(k) * step_a, x.b ? x.b + time(k) * step_b : nullptr};
   }
-  /// Where the state after step k goes, k = -1 being the start; null for nowhere.
-  T* slot(std::int64_t k) const {
+  /// Where the state after step k goes, k = -1 being the start.
+  Slot<T> slot(std::int64_t k) const {
     if (plan.exclusive) ++k;
-    if (k < 0) return nullptr;
-    return k < count ? states + time(k) * step_state : last;
+    if (k < 0) return {};
+    if (k >= count) return last;
+    return {states.values + time(k) * step_state,
+            states.exponent ? states.exponent + time(k) * step_exponent : nullptr};
   }
   /// Does what stands in slot(k) enter step k + 1, where a segment starts: is it the identity?
   bool forgets(std::int64_t k) const { return plan.exclusive && cuts[k + 1]; }
@@ -188,9 +206,36 @@ inline void store(T* to, const C* from, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(from[i]);
 }
 
+/// A state, from its place in the tensors and to it.
+template <class Monoid, class T>
+inline void get_state(const Monoid& monoid, typename Monoid::C* state, Slot<const T> from) {
+  store(state, from.values, monoid.state_size() - has_exponent<Monoid>);
+  if constexpr (has_exponent<Monoid>) {
+    monoid.set_exponent(state, from.exponent ? *from.exponent : 0);
+  }
+}
+template <class Monoid, class T>
+inline void put_state(const Monoid& monoid, Slot<T> to, const typename Monoid::C* state) {
+  store(to.values, state, monoid.state_size() - has_exponent<Monoid>);
+  if constexpr (has_exponent<Monoid>) *to.exponent = monoid.exponent(state);
+}
+
+/// An element, copied to a block.
+template <class Monoid, class T>
+inline void get_element(const Sequence<Monoid, T>& s, std::int64_t k,
+                        Element<typename Monoid::C> to) {
+  store(to.a, s.element(k).a, s.monoid.size_a() - has_exponent<Monoid>);
+  if (to.b) store(to.b, s.element(k).b, s.monoid.size_b());
+  if constexpr (has_exponent<Monoid>) s.monoid.set_exponent(to.a, 0);
+}
+
 template <class Monoid, class T>
 inline Element<const typename Monoid::C> load_element(const Sequence<Monoid, T>& s, std::int64_t k,
                                                       const Workspace<Monoid>& work) {
+  if constexpr (has_exponent<Monoid>) {
+    get_element(s, k, work.element);
+    return work.element;
+  }
   const Element<const T> x = s.element(k);
   return {as_compute(x.a, s.monoid.size_a(), work.element.a),
           as_compute(x.b, s.monoid.size_b(), work.element.b)};
@@ -199,16 +244,17 @@ inline Element<const typename Monoid::C> load_element(const Sequence<Monoid, T>&
 /// The state before everything, into `state`; also stored where the scan is exclusive.
 template <class Monoid, class T>
 void start(const Sequence<Monoid, T>& s, typename Monoid::C* state) {
-  if (s.initial && !s.cuts[0]) {
-    store(state, s.initial, s.monoid.state_size());
+  if (s.initial.values && !s.cuts[0]) {
+    get_state(s.monoid, state, s.initial);
   } else {
     s.monoid.start(state);
   }
-  if (T* const to = s.slot(-1)) store(to, state, s.monoid.state_size());
+  if (s.plan.exclusive) put_state(s.monoid, s.slot(-1), state);
 }
 
-/// Steps [begin, end) from `state`, each state written where it belongs. Where T is C a state is
-/// read back from where it was written. After the last step of all, `last` is written too.
+/// Steps [begin, end) from `state`, each state written where it belongs. Where blocks are
+/// `in_place` a state is read back from where it was written. After the last step of all, `last` is
+/// written too.
 template <class Monoid, class T>
 void run_steps(const Sequence<Monoid, T>& s, std::int64_t begin, std::int64_t end,
                const typename Monoid::C* state, const Workspace<Monoid>& work) {
@@ -217,8 +263,8 @@ void run_steps(const Sequence<Monoid, T>& s, std::int64_t begin, std::int64_t en
   for (std::int64_t k = begin; k < end; ++k) {
     if (s.cuts[k]) state = work.nothing;
     C* next;
-    if constexpr (std::is_same_v<C, T>) {
-      next = s.slot(k);
+    if constexpr (in_place<Monoid, T>) {
+      next = s.slot(k).values;
     } else {
       next = work.states[state == work.states[0] ? 1 : 0];
     }
@@ -227,10 +273,10 @@ void run_steps(const Sequence<Monoid, T>& s, std::int64_t begin, std::int64_t en
     } else {
       s.monoid.step(next, state, load_element(s, k, work));
     }
-    if constexpr (!std::is_same_v<C, T>) store(s.slot(k), next, size);
+    if constexpr (!in_place<Monoid, T>) put_state(s.monoid, s.slot(k), next);
     state = next;
   }
-  if (end == s.count) store(s.last, state, size);
+  if (end == s.count) put_state(s.monoid, s.last, state);
 }
 
 /// One state carried along.

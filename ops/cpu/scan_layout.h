@@ -78,6 +78,9 @@ template <class Monoid, class T>
 struct ScanTensors : SequenceLayout<Monoid> {
   T *states, *last;
   const T *a, *b, *initial;
+  // Where states have them, (outer, T, inner) and (outer, inner).
+  std::int32_t *exponents = nullptr, *last_exponent = nullptr;
+  const std::int32_t* initial_exponent = nullptr;
   ScanPlan plan;
 
   ScanTensors(const Monoid& like, const Tensor& states_, const Tensor& last_, const Tensor& a_,
@@ -93,17 +96,22 @@ struct ScanTensors : SequenceLayout<Monoid> {
   Sequence<Monoid, T> sequence(std::int64_t i, const Workspace<Monoid>& work) const {
     Monoid m = this->monoid_of(i);
     m.scratch = work.scratch;
-    const std::int64_t size_a = m.size_a(), size_b = m.size_b(), size = m.state_size();
-    const std::int64_t one = this->start(i, 1, size);
+    // Of the tensors' blocks.
+    const std::int64_t size_a = m.size_a() - has_exponent<Monoid>, size_b = m.size_b(),
+                       size = m.state_size() - has_exponent<Monoid>;
+    const std::int64_t one = this->start(i, 1, size), one_exponent = this->start(i, 1, 1);
     return {m,
             {a + this->start(i, this->count, size_a),
              b ? b + this->start(i, this->count, size_b) : nullptr},
             this->step(size_a),
             this->step(size_b),
-            states + this->start(i, this->count, size),
+            {states + this->start(i, this->count, size),
+             exponents ? exponents + this->start(i, this->count, 1) : nullptr},
             this->step(size),
-            last + one,
-            initial ? initial + one : nullptr,
+            this->step(1),
+            {last + one, last_exponent ? last_exponent + one_exponent : nullptr},
+            {initial ? initial + one : nullptr,
+             initial_exponent ? initial_exponent + one_exponent : nullptr},
             this->count,
             this->cuts_of(i, plan.reverse),
             plan};
@@ -146,6 +154,10 @@ void with_matrices(const Tensor& states, const Tensor& a, F&& f) {
 template <class F>
 void with_product(const Tensor& states, const Tensor& a, F&& f) {
   with_matrices<MatrixProduct>(states, a, f);
+}
+template <class F>
+void with_scaled_product(const Tensor& states, const Tensor& a, F&& f) {
+  with_matrices<ScaledProduct>(states, a, f);
 }
 template <class F>
 void with_affine(const Tensor& states, const Tensor& a, F&& f) {

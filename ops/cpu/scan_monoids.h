@@ -6,12 +6,16 @@
 //   combine(out, l, r)                 out = l ∘ r, first l, then r; `out` may be one of them;
 //   start(state)                       the state before anything;
 //   step(next, state, x)               next = state acted upon by x; blocks are distinct;
-//   scratch_size(), scratch            values of working memory, which the caller provides.
+//   scratch_size(), scratch            values of working memory, which the caller provides;
+//   exponent(block), set_exponent      only where the last value of each block is an exponent,
+//   which
+//                                      tensors keep apart.
 // A monoid whose backward is a kernel of its own says two things more, of a cotangent q of a state:
 //   pull(out, q, a, addend)            out = q pulled back through the action of a, + addend;
 //   element_gradient(da, state, q)     the gradient of a where q is that of state acted on by a;
 //   combine_linear(out, l, r)          out = the linear part of l ∘ r.
 #include <scangrad/ops/cpu/small_matrix.h>
+#include <scangrad/ops/scan_functors.h>
 
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 namespace {
@@ -157,6 +161,58 @@ struct MatrixProduct : MatrixAction<Scalar, order> {
   }
   void element_gradient(C* da, const C* state, const C* q) const {
     this->gradient_rows(da, state, q, this->n());
+  }
+};
+
+/// H ← H M with H = 2^e S, max |S| brought into [1, 2) by powers of two, which is exact. A block is
+/// S and, in one value more, the bits of e; tensors keep e apart, and elements in them have e = 0.
+template <class Scalar, int order>
+struct ScaledProduct : MatrixProduct<Scalar, order> {
+  using C = Scalar;
+  using Base = MatrixProduct<Scalar, order>;
+
+  std::int64_t size_a() const { return Base::size_a() + 1; }
+  std::int64_t state_size() const { return size_a(); }
+
+  std::int32_t exponent(const C* block) const {
+    std::int32_t e;
+    std::memcpy(&e, block + Base::size_a(), sizeof(e));
+    return e;
+  }
+  void set_exponent(C* block, std::int32_t e) const {
+    std::memcpy(block + Base::size_a(), &e, sizeof(e));
+  }
+  void start(C* state) const {
+    this->unit_matrix(state);
+    set_exponent(state, 0);
+  }
+  void identity(Element<C> out) const { start(out.a); }
+  void step(C* next, const C* state, Element<const C> x) const {
+    Base::step(next, state, x);
+    normalise(next, exponent(state) + exponent(x.a));
+  }
+  void combine(Element<C> out, Element<const C> l, Element<const C> r) const {
+    const std::int32_t e = exponent(l.a) + exponent(r.a);
+    Base::combine(out, l, r);
+    normalise(out.a, e);
+  }
+
+ private:
+  /// `block` as 2^e times its matrix.
+  void normalise(C* block, std::int32_t e) const {
+    const std::int64_t size = Base::size_a();
+    C most = 0;
+#pragma omp simd reduction(max : most)
+    for (std::int64_t i = 0; i < size; ++i) {
+      const C magnitude = block[i] < C(0) ? -block[i] : block[i];
+      most = magnitude > most ? magnitude : most;
+    }
+    const int k = scan_functors::binary_exponent(most);
+    if (k != 0) {
+      const C factor = scan_functors::power_of_two<C>(-k);
+      for (std::int64_t i = 0; i < size; ++i) block[i] *= factor;
+    }
+    set_exponent(block, e + k);
   }
 };
 

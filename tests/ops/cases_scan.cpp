@@ -1,5 +1,7 @@
 // Rows for the scans. The reference is the definition, step by step.
+#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
+#include <scangrad/ops/reduce.h>
 #include <scangrad/ops/scan.h>
 #include <scangrad/ops/shape.h>
 #include <scangrad/tests/ops/op_case.h>
@@ -320,6 +322,29 @@ OpCase with_broadcast(const std::string& name, const Scan& scan,
           .tolerance = scan.tolerance};
 }
 
+/// √n S/‖S‖ of each matrix, which is what the mantissas of a scaled scan and its states have in
+/// common; in f64, since of order 1 it is constant, and rounding would be all that is left.
+sg::Tensor normalised(const sg::Tensor& states) {
+  const auto n = static_cast<double>(states.size(-1));
+  const sg::Tensor s = sg::cast(states, sg::f64);
+  return sg::cast(s * sg::rsqrt(sg::mean(sg::square(s), {-2, -1}, true) * n), states.dtype());
+}
+void normalise(Array& states) {
+  const std::int64_t n = states.shape.back(), size = n * n;
+  for (std::int64_t at = 0; at < states.numel(); at += size) {
+    double squares = 0;
+    for (std::int64_t i = 0; i < size; ++i) squares += states[at + i] * states[at + i];
+    for (std::int64_t i = 0; i < size; ++i) {
+      states[at + i] *= std::sqrt(static_cast<double>(n) / squares);
+    }
+  }
+}
+/// matmul_scan_scaled, so read.
+sg::ScanResult scaled_products(const sg::Tensors& in, const sg::ScanOptions& options) {
+  const sg::ScaledScanResult r = sg::matmul_scan_scaled(in[0], options);
+  return {normalised(r.states), normalised(r.last)};
+}
+
 /// associative_scan of matrix products.
 sg::ScanResult products(const sg::Tensors& in, const sg::ScanOptions& options) {
   const auto [states, last] =
@@ -391,6 +416,19 @@ std::vector<OpCase> scan_cases() {
                                  {{2, 3, 2, 2}, {3, 1, 2}},
                                  {{2, 1, 2, 2}, {1, 3, 2, 2}},
                                  {{13, 8, 8}, {20, 13, 10, 8}}}));
+  Scan scaled = products_of_matrices;
+  scaled.name = "matmul_scan_scaled";
+  scaled.run = scaled_products;
+  scaled.covers = {};
+  const std::size_t first_scaled = rows.size();
+  add_rows(rows, scaled);
+  for (std::size_t i = first_scaled; i < rows.size(); ++i) {
+    rows[i].reference = [plain = rows[i].reference](const Arrays& in) {
+      Arrays out = plain(in);
+      for (Array& states : out) normalise(states);
+      return out;
+    };
+  }
   Scan given = products_of_matrices;  // associative_scan, of the same operation
   given.name = "associative_scan";
   given.run = products;
