@@ -37,7 +37,8 @@ constexpr LayerKind layer_kinds[] = {
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
        return std::make_unique<Mru>(
-           MruConfig{c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout}, generator);
+           MruConfig{c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout, c.normalize},
+           generator);
      }},
     {"attention", "attn",
      [](const LanguageModelConfig& c, double out_std,

@@ -4,7 +4,7 @@
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/random.h>
-#include <scangrad/ops/scan.h>
+#include <scangrad/ops/reduce.h>
 #include <scangrad/ops/shape.h>
 
 #include <cmath>
@@ -30,12 +30,16 @@ Mru::Mru(const MruConfig& config, Generator& generator)
     : heads_(config.heads),
       order_(mru_order(config)),
       scheme_(mru_scheme(config.scheme)),
+      normalize_(config.normalize == "frobenius"),
       w_in_(config.width, heads_ * scheme_.element_count(order_), 0, generator),
       w_down_(normal({heads_, order_, config.width / (heads_ * order_)}, 0,
                      0.02 * std::sqrt(static_cast<double>(order_)), {}, &generator)),
       w_out_(config.width, config.width, config.out_std, generator),
       element_dropout_(config.dropout),
       output_dropout_(config.dropout) {
+  check<ValueError>(normalize_ || config.normalize == "none",
+                    "Mru: there is no normalize \"{}\"; there are none, frobenius",
+                    config.normalize);
   register_module("w_in", w_in_);
   register_parameter("w_down", w_down_);
   register_module("w_out", w_out_);
@@ -58,9 +62,17 @@ Tensor Mru::output(const Tensor& states, const Tensor& like) const {
   return output_dropout_.forward(w_out_.forward(flatten(y, 2)));
 }
 
-Tensor Mru::forward(const Tensor& x) {
-  return output(matmul_scan(matrices(x), {.dim = 2}).states, x);
+ScanResult Mru::scan(const Tensor& matrices, const Tensor& initial) const {
+  const ScanOptions options{.dim = 2, .initial = initial};
+  if (!normalize_) return matmul_scan(matrices, options);
+  // The direction of H alone is read, so its exponent need not be kept.
+  const ScaledScanResult scaled = matmul_scan_scaled(matrices, options);
+  const Tensor squares = sum(square(scaled.states), {-2, -1}, true);
+  const Tensor safe = masked_fill(squares, eq(squares, 0.0), 1.0);  // a zero state stays 0
+  return {scaled.states * rsqrt(safe / static_cast<double>(order_)), scaled.last};
 }
+
+Tensor Mru::forward(const Tensor& x) { return output(scan(matrices(x), {}).states, x); }
 
 LayerState Mru::initial_state(std::int64_t batch) const {
   const Tensor one = eye(order_, {state_dtype(w_in_.weight), w_in_.weight.device()});
@@ -68,9 +80,9 @@ LayerState Mru::initial_state(std::int64_t batch) const {
 }
 
 Tensor Mru::step(const Tensor& x, LayerState& state) {
-  const ScanResult scan = matmul_scan(matrices(x), {.dim = 2, .initial = state[0]});
-  state = {scan.last};
-  return output(scan.states, x);
+  const auto [read, last] = scan(matrices(x), state[0]);
+  state = {last};
+  return output(read, x);
 }
 
 }  // namespace scangrad

@@ -3,6 +3,7 @@
 #include <scangrad/models/layer.h>
 #include <scangrad/models/linear.h>
 #include <scangrad/models/mru_schemes.h>
+#include <scangrad/ops/scan.h>
 
 #include <string>
 
@@ -16,6 +17,9 @@ struct MruConfig {
   std::string scheme = "ldu";
   double out_std = 0.02;  ///< deviation of the output projection
   double dropout = 0;     ///< of the elements and of the output
+  /// What the model reads of a state H of order n: `none`, H itself; `frobenius`, √n H/‖H‖_F, which
+  /// cannot overflow.
+  std::string normalize = "none";
 };
 
 /// Order of the state matrices, √(state_size/heads). Throws ValueError unless that is an integer
@@ -27,20 +31,23 @@ std::int64_t mru_order(const MruConfig& config);
 /// Output: y_t = [H_t W_down, over heads] W_outᵀ. No bias.
 class Mru : public Layer {
  public:
-  /// Throws ValueError for an unknown scheme and sizes that do not divide.
+  /// Throws ValueError for an unknown scheme or normalize and sizes that do not divide.
   Mru(const MruConfig& config, Generator& generator);
   Tensor forward(const Tensor& x) override;
-  /// {H}, (heads, B, n, n), identities.
+  /// {H}, (heads, B, n, n), identities. Where states are normalised, H up to a power of two.
   LayerState initial_state(std::int64_t batch) const override;
   Tensor step(const Tensor& x, LayerState& state) override;
 
  private:
-  Tensor matrices(const Tensor& x) const;                         // M (heads, B, T, n, n)
+  Tensor matrices(const Tensor& x) const;  // M (heads, B, T, n, n)
+  /// What is read of the states (heads, B, T, n, n), and the last one, as `step` keeps it.
+  ScanResult scan(const Tensor& matrices, const Tensor& initial) const;
   Tensor output(const Tensor& states, const Tensor& like) const;  // (B, T, width)
 
   std::int64_t heads_;
   std::int64_t order_;
   const MruScheme& scheme_;
+  bool normalize_;
   Linear w_in_;    // (heads × elements of a matrix, width)
   Tensor w_down_;  // (heads, n, width/(heads n))
   Linear w_out_;   // (width, width)

@@ -28,6 +28,7 @@ void fields(LanguageModelConfig& c, Visit&& visit) {
   visit("state_size", c.state_size);
   visit("dropout", c.dropout);
   visit("position_order", c.position_order);
+  visit("normalize", c.normalize);
 }
 template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {
