@@ -19,7 +19,7 @@ struct LanguageModelConfig {
   std::int64_t heads = 4;
   /// What the residual stream passes, in order, of `layer_names`.
   std::vector<std::string> layers = {"mru", "mlp", "mlp", "mlp", "mlp"};
-  std::string positions = "none";  ///< of attention: `none`, `learned`, `rope`, `xpos` or `mru`
+  std::string positions = "none";  ///< `none`, `learned`; of attention: `rope`, `xpos`, `mru`
   std::string scheme = "ldu";      ///< of MRU, see `mru_scheme_names`
   std::int64_t state_size = 0;     ///< of MRU: heads × order²; 0 for the width
   double dropout = 0;

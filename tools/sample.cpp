@@ -33,17 +33,25 @@ void continue_text(OpenRun& run, const std::string& prompt, const Arguments& arg
                    Generator& generator) {
   if (prompt.empty()) throw ValueError("sample: the prompt is empty");
   const std::vector<std::int32_t> encoded = run.tokenizer->encode(prompt);
-  std::vector<std::int64_t> next(encoded.begin(), encoded.end());
+  std::vector<std::int64_t> text(encoded.begin(), encoded.end()), next = text;
   LanguageModelState state = run.model->initial_state(1);
   fmt::print("{}", prompt);
   std::fflush(stdout);
   const auto start = Clock::now();
   for (std::int64_t i = 0; i < arguments.tokens; ++i) {
+    const LanguageModelConfig& model = run.model->config();
+    if (model.positions == "learned" &&
+        state.position + static_cast<std::int64_t>(next.size()) > model.context) {
+      // There are no further positions: go on as if the text began half a context back.
+      next.assign(text.end() - (model.context + 1) / 2, text.end());
+      state = run.model->initial_state(1);
+    }
     const auto count = static_cast<std::int64_t>(next.size());
     const Tensor tokens = from<std::int64_t>(next, {1, count}, run.model->device());
     const Tensor logits = run.model->step(tokens, state);  // (1, count, vocab)
     next = {
         sample_token(reshape(slice(logits, 1, count - 1), {-1}), arguments.sampling, generator)};
+    text.push_back(next[0]);
     fmt::print("{}", run.tokenizer->decode(next));
     std::fflush(stdout);
   }

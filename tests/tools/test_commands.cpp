@@ -86,6 +86,20 @@ TEST_CASE("sample says on stderr how fast it drew, and that nothing but text is 
   CHECK(outcome.out.find("tokens") == std::string::npos);
 }
 
+TEST_CASE(
+    "sample goes on past the last of learned positions, and takes a prompt longer than they are") {
+  const fs::path run = fresh("learned");
+  const Outcome trained =
+      program("train " + tests::tiny_run() +
+              " --set model.positions=learned --set model.context=16 --out " + run.string());
+  INFO(trained.err);
+  REQUIRE(trained.status == 0);
+  const Outcome outcome =
+      program("sample --run " + run.string() + " --tokens 40 --prompt 'to be or not to be that'");
+  CHECK(outcome.status == 0);
+  CHECK(outcome.out.size() == 23 + 40 + 1);
+}
+
 TEST_CASE("sample --interactive continues every line by itself, and a bad one costs a message") {
   const std::string run = "sample --run " + finished_run().string() + " --tokens 5 ";
   const std::string lines = fresh("prompts.txt").string();

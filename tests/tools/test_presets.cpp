@@ -46,7 +46,8 @@ std::vector<Preset> presets() {
   text("shakespeare-attention", with_four_mlps("attention"), 256,
        {{"heads", 4}, {"positions", "xpos"}});
   text("shakespeare-ffn", repeated({"mlp"}, 4), 256, json::object());
-  text("shakespeare-linear", with_four_mlps("linear"), 256, {{"heads", 4}});
+  text("shakespeare-linear", with_four_mlps("linear"), 256,
+       {{"heads", 4}, {"positions", "learned"}});
   text("shakespeare-ssm", with_four_mlps("ssm"), 256, json::object());
   text("shakespeare-delta", with_four_mlps("delta"), 256, {{"heads", 4}});
   text("shakespeare-gru", with_four_mlps("gru"), 256, json::object());
