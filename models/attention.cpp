@@ -1,5 +1,6 @@
 #include <scangrad/core/format.h>
 #include <scangrad/models/attention.h>
+#include <scangrad/models/heads.h>
 #include <scangrad/ops/attention.h>
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
@@ -24,8 +25,7 @@ Attention::Attention(const AttentionConfig& config, Generator& generator)
       probability_dropout_(config.dropout),
       output_dropout_(config.dropout) {
   check_positions(config.positions);
-  check<ValueError>(heads_ > 0 && config.width % heads_ == 0,
-                    "Attention: width {} does not divide into {} heads", config.width, heads_);
+  check_heads("Attention", config.width, heads_);
   if (config.positions == "rope" || config.positions == "xpos") {
     rotary_.emplace(config.width / heads_, config.positions == "xpos");
   }
@@ -59,7 +59,7 @@ Tensor Attention::attend(const Tensor& q, const Tensor& k, const Tensor& v, std:
                       arange(0, past + q.size(2), 1, index));
   }
   const Tensor y = scaled_dot_product_attention(q, k, v, options);  // (B, heads, T, d)
-  return output_dropout_.forward(c_proj_.forward(flatten(transpose(y, 1, 2), -2)));
+  return output_dropout_.forward(c_proj_.forward(join_heads(y)));
 }
 
 Tensor Attention::forward(const Tensor& x) {

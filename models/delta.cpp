@@ -1,6 +1,5 @@
-#include <scangrad/core/format.h>
-#include <scangrad/models/chunks.h>
 #include <scangrad/models/delta.h>
+#include <scangrad/models/heads.h>
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/join.h>
@@ -31,8 +30,7 @@ Delta::Delta(const MixerConfig& config, Generator& generator)
       c_beta_(config.width, config.heads, 0.02, generator),
       c_proj_(config.width, config.width, config.out_std, generator),
       dropout_(config.dropout) {
-  check<ValueError>(heads_ > 0 && config.width % heads_ == 0,
-                    "Delta: width {} does not divide into {} heads", config.width, heads_);
+  check_heads("Delta", config.width, heads_);
   register_module("c_attn", c_attn_);
   register_module("c_beta", c_beta_);
   register_module("c_proj", c_proj_);

@@ -1,5 +1,4 @@
-#include <scangrad/core/format.h>
-#include <scangrad/models/chunks.h>
+#include <scangrad/models/heads.h>
 #include <scangrad/models/linear_attention.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/join.h>
@@ -22,9 +21,7 @@ LinearAttention::LinearAttention(const MixerConfig& config, Generator& generator
       c_attn_(config.width, 3 * config.width, 0.02, generator),
       c_proj_(config.width, config.width, config.out_std, generator),
       dropout_(config.dropout) {
-  check<ValueError>(heads_ > 0 && config.width % heads_ == 0,
-                    "LinearAttention: width {} does not divide into {} heads", config.width,
-                    heads_);
+  check_heads("LinearAttention", config.width, heads_);
   register_module("c_attn", c_attn_);
   register_module("c_proj", c_proj_);
   register_module("dropout", dropout_);

@@ -32,7 +32,7 @@ struct OptimizerConfig {
   double momentum = 0;          ///< of `sgd`
   double weight_decay = 0.1;    ///< of matrices; embeddings and norms have none
   double clip = 1;              ///< largest gradient norm of a group; 0 for none
-  double w_in_rate = 1;         ///< multiplies the rate of MRU's W_in
+  double w_in_rate = 1;         ///< multiplies the rate of MRU's W_in (and of `mru` positions)
   std::int64_t accumulate = 1;  ///< batches whose gradients make one step
 };
 

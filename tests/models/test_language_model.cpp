@@ -160,6 +160,29 @@ TEST_CASE("a recurrent mixer's state does not grow with the text",
   }
 }
 
+TEST_CASE("in bf16 every model says roughly what it says in f64",
+          "[mixed precision; scans and states stay in f32]") {
+  const auto guard = no_grad();
+  for (const LanguageModelConfig& config : every_kind()) {
+    CAPTURE(label(config));
+    Generator generator(1);
+    LanguageModel model(config, generator);
+    const Tensor tokens = some_tokens();
+    model.to(DType::f64);
+    const Tensor exact = model.forward(tokens);
+    // bf16 has 8 bits; some dozen roundings lie between a token and its logits.
+    const double near = largest_difference(exact, zeros_like(exact)) / 32;
+    model.to(DType::bf16);
+    const Tensor logits = model.forward(tokens);
+    CHECK(logits.dtype() == DType::bf16);
+    CHECK(largest_difference(logits, exact) < near);
+    LanguageModelState state = model.initial_state(batch);
+    model.step(slice(tokens, 1, 0, 5), state);
+    const Tensor rest = model.step(slice(tokens, 1, 5), state);
+    CHECK(largest_difference(rest, slice(exact, 1, 5)) < near);
+  }
+}
+
 TEST_CASE("gradients of a whole tiny model agree with finite differences",
           "[every layer's backward and the tied embedding, together, in float64]") {
   for (const LanguageModelConfig& config : every_kind()) {

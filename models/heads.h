@@ -1,0 +1,25 @@
+#pragma once
+// Internal: what the mixers with heads share. Included by models/*.cpp only, never installed.
+#include <scangrad/core/tensor.h>
+
+#include <cstdint>
+
+namespace scangrad {
+
+/// Throws ValueError naming `layer` where `heads` do not divide the width.
+void check_heads(const char* layer, std::int64_t width, std::int64_t heads);
+/// Columns in `parts` × `heads` blocks, (B, T, parts · heads · d), as `parts` tensors
+/// (B, heads, T, d) of the states' dtype.
+Tensors split_heads(const Tensor& x, std::int64_t parts, std::int64_t heads);
+/// (B, heads, T, d) → (B, T, heads · d).
+Tensor join_heads(const Tensor& x);
+
+// A sequence cut into chunks: matrix products within each, a scan from one to the next. Recurrences
+// whose state is a matrix take one step a chunk so, and the work stays linear in the length.
+
+/// (…, T, d) → (…, ⌈T/size⌉, size, d), the last chunk filled up with zeros.
+Tensor in_chunks(const Tensor& x, std::int64_t size);
+/// The first `length` tokens again: (…, chunks, size, d) → (…, length, d).
+Tensor joined(const Tensor& chunks, std::int64_t length);
+
+}  // namespace scangrad
