@@ -1,5 +1,6 @@
 #include <scangrad/core/backend.h>
 #include <scangrad/cuda/families.h>
+#include <scangrad/ops/matmul.h>
 #include <scangrad/cuda/launch.cuh>
 
 #include <optional>
@@ -71,10 +72,12 @@ void integer_product(const Tensor& out, const Tensor& a, const Tensor& b) {
 }
 
 /// `out` is contiguous.
-void matmul(const Tensor& out, const Tensor& a, const Tensor& b) {
+void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32) {
   switch (out.dtype()) {
     case DType::f32:
-      return float_product(out, a, b, CUDA_R_32F, CUBLAS_COMPUTE_32F);
+      return float_product(
+          out, a, b, CUDA_R_32F,
+          float32 == Float32Matmul::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F);
     case DType::f64:
       return float_product(out, a, b, CUDA_R_64F, CUBLAS_COMPUTE_64F);
     case DType::bf16:

@@ -78,8 +78,8 @@ LayerState Attention::initial_state(std::int64_t batch) const {
 Tensor Attention::step(const Tensor& x, LayerState& state) {
   const std::int64_t past = state[0].size(2);
   const Heads h = heads_of(x, past, state);
-  state[0] = cat({state[0], h.keys}, 2);
-  state[1] = cat({state[1], h.values}, 2);
+  state[0] = cat({cast(state[0], x.dtype()), h.keys}, 2);
+  state[1] = cat({cast(state[1], x.dtype()), h.values}, 2);
   return attend(h.queries, state[0], state[1], past);
 }
 

@@ -123,11 +123,20 @@ Tensor LanguageModel::embed(const Tensor& tokens, std::int64_t position) const {
                       config_.context);
     x = x + slice(wpe_->weight, 0, position, end);
   }
-  return dropout_.forward(x);
+  return dropout_.forward(cast(x, activations_.value_or(x.dtype())));
+}
+
+void LanguageModel::set_activations(DType dtype) {
+  check<DTypeError>(
+      wte_.weight.dtype() == DType::f32 && (dtype == DType::f32 || dtype == DType::bf16),
+      "LanguageModel: activations in {} are not offered for parameters in {}; f32 and "
+      "bf16 are, for f32",
+      dtype, wte_.weight.dtype());
+  activations_ = dtype;
 }
 
 Tensor LanguageModel::logits(const Tensor& x) const {
-  return linear(ln_f_.forward(x), wte_.weight);
+  return linear(ln_f_.forward(x), cast(wte_.weight, x.dtype()));
 }
 
 Tensor LanguageModel::forward(const Tensor& tokens) {

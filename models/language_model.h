@@ -57,6 +57,12 @@ class LanguageModel : public Module {
   /// cost per token that does not grow with them or, of attention's cache, grows linearly.
   Tensor step(const Tensor& tokens, LanguageModelState& state);
 
+  /// What the layers compute in: f32 at first, or bf16 for speed. Parameters stay as they are, and
+  /// are converted where they are used; norms, softmax and losses sum, and MRU scans, in f32.
+  /// Micikevicius et al. 2018, "Mixed precision training". DTypeError for anything else, and for a
+  /// model whose parameters are not f32.
+  void set_activations(DType dtype);
+
   const LanguageModelConfig& config() const { return config_; }
   /// Where its parameters are.
   Device device() const { return wte_.weight.device(); }
@@ -71,8 +77,9 @@ class LanguageModel : public Module {
   Tensor logits(const Tensor& x) const;
 
   LanguageModelConfig config_;
-  Embedding wte_;                 // (vocab, width)
-  std::optional<Embedding> wpe_;  // (context, width)
+  std::optional<DType> activations_;  // the parameters' where not set
+  Embedding wte_;                     // (vocab, width)
+  std::optional<Embedding> wpe_;      // (context, width)
   Dropout dropout_;
   std::vector<std::unique_ptr<Block>> blocks_;
   LayerNorm ln_f_;

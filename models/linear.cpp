@@ -1,4 +1,5 @@
 #include <scangrad/models/linear.h>
+#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/random.h>
 
@@ -9,6 +10,6 @@ Linear::Linear(std::int64_t in, std::int64_t out, double std, Generator& generat
   register_parameter("weight", weight);
 }
 
-Tensor Linear::forward(const Tensor& x) const { return linear(x, weight); }
+Tensor Linear::forward(const Tensor& x) const { return linear(x, cast(weight, x.dtype())); }
 
 }  // namespace scangrad

@@ -49,6 +49,7 @@ Mru::Mru(const MruConfig& config, Generator& generator)
 
 Tensor Mru::matrices(const Tensor& x) const {
   const Tensor elements = cast(element_dropout_.forward(w_in_.forward(x)), state_dtype(x));
+  const Float32MatmulMode exact(Float32Matmul::full);  // long products grow what M lacks
   // Heads outermost: the scheme's first pass writes them so, each sequence's matrices then lie one
   // after another for the scan, and W_down is one tall product per head.
   return scheme_.matrices(permute(unflatten(elements, -1, {heads_, -1}), {2, 0, 1, 3}), order_);
@@ -57,7 +58,7 @@ Tensor Mru::matrices(const Tensor& x) const {
 Tensor Mru::output(const Tensor& states, const Tensor& like) const {
   const std::int64_t batch = like.size(0), length = like.size(1);
   const Tensor rows = reshape(states, {heads_, batch * length * order_, order_});
-  const Tensor down = matmul(cast(rows, like.dtype()), w_down_);
+  const Tensor down = matmul(cast(rows, like.dtype()), cast(w_down_, like.dtype()));
   const Tensor y = permute(unflatten(down, 1, {batch, length, order_}), {1, 2, 0, 3, 4});
   return output_dropout_.forward(w_out_.forward(flatten(y, 2)));
 }

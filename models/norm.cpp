@@ -1,4 +1,5 @@
 #include <scangrad/models/norm.h>
+#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/norm.h>
 
 namespace scangrad {
@@ -7,12 +8,16 @@ LayerNorm::LayerNorm(std::int64_t width, double eps) : weight(ones({width})), ep
   register_parameter("weight", weight);
 }
 
-Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight, {}, eps_); }
+Tensor LayerNorm::forward(const Tensor& x) const {
+  return layer_norm(x, cast(weight, x.dtype()), {}, eps_);
+}
 
 RMSNorm::RMSNorm(std::int64_t width, double eps) : weight(ones({width})), eps_(eps) {
   register_parameter("weight", weight);
 }
 
-Tensor RMSNorm::forward(const Tensor& x) const { return rms_norm(x, weight, eps_); }
+Tensor RMSNorm::forward(const Tensor& x) const {
+  return rms_norm(x, cast(weight, x.dtype()), eps_);
+}
 
 }  // namespace scangrad

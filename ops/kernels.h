@@ -9,6 +9,7 @@
 
 namespace scangrad {
 
+enum class Float32Matmul : std::uint8_t;
 enum class ScanAlgorithm : std::uint8_t;
 struct AdamWConstants;
 struct SgdConstants;
@@ -37,7 +38,8 @@ using ReduceKernel = void(const Tensor& out, const Tensor& x);
 /// (outer, n, inner); all contiguous. A NaN wins.
 using ReduceAlongKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x);
 /// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
-using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
+using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b,
+                          Float32Matmul float32);
 /// Each row of contiguous x and out, (rows, n) whatever the rank, by itself.
 using RowKernel = void(const Tensor& out, const Tensor& x);
 /// Its gradient from the output's, g, and the output, y; all contiguous and of one shape.

@@ -4,8 +4,12 @@
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/shape.h>
 
+#include <utility>
+
 namespace scangrad {
 namespace {
+
+thread_local Float32Matmul mode_of_thread = Float32Matmul::full;
 
 /// Both operands have rank ≥ 2.
 Tensor matrix_product(const Tensor& a, const Tensor& b) {
@@ -31,9 +35,10 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
       return reshape(expand(t, with_matrix(batch, rows, columns)), {batch.numel(), rows, columns});
     };
     kernel_for("matmul", y.device(), &Kernels::matmul)(folded(y, m, n), folded(a, m, k),
-                                                       folded(b, k, n));
+                                                       folded(b, k, n), float32_matmul());
   }
-  return record("matmul", {a, b}, y, {a, b}, [](const Backward& context) {
+  return record("matmul", {a, b}, y, {a, b}, [mode = float32_matmul()](const Backward& context) {
+    const Float32MatmulMode same(mode);
     const Tensor& g = context.grad();
     const Tensor& a = context.saved[0];
     const Tensor& b = context.saved[1];
@@ -54,7 +59,9 @@ Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias) {
       backend(y.device()).add_in_place(y, expand_view(bias, y.shape()));
     }
   }
-  return record("linear", {x, weight, bias}, y, {x, weight}, [](const Backward& context) {
+  const auto mode = float32_matmul();
+  return record("linear", {x, weight, bias}, y, {x, weight}, [mode](const Backward& context) {
+    const Float32MatmulMode same(mode);
     const Tensor& g = context.grad();  // (rows, out)
     return Tensors{
         context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
@@ -64,6 +71,11 @@ Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 }
 
 }  // namespace
+
+Float32Matmul float32_matmul() { return mode_of_thread; }
+Float32MatmulMode::Float32MatmulMode(Float32Matmul mode)
+    : previous_(std::exchange(mode_of_thread, mode)) {}
+Float32MatmulMode::~Float32MatmulMode() { mode_of_thread = previous_; }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   check_same_device("matmul", a, b);

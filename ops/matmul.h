@@ -1,7 +1,29 @@
 #pragma once
 #include <scangrad/core/tensor.h>
 
+#include <cstdint>
+
 namespace scangrad {
+
+/// How f32 matrices are multiplied where the device has a choice. The CPU has none.
+enum class Float32Matmul : std::uint8_t {
+  full,  ///< products and sums in f32
+  tf32,  ///< operands rounded to TF32's 10 bits, sums in f32: on tensor cores, many times faster
+};
+/// The choice of the calling thread, `full` at first; gradients are computed as the product was.
+Float32Matmul float32_matmul();
+
+/// Sets `float32_matmul` for the life of the object.
+class [[nodiscard]] Float32MatmulMode {
+ public:
+  explicit Float32MatmulMode(Float32Matmul mode);
+  ~Float32MatmulMode();
+  Float32MatmulMode(const Float32MatmulMode&) = delete;
+  Float32MatmulMode& operator=(const Float32MatmulMode&) = delete;
+
+ private:
+  Float32Matmul previous_;
+};
 
 /// Matrix product over the last two dimensions, (…, m, k) × (…, k, n) → (…, m, n); the others
 /// broadcast. A vector operand is a row on the left, a column on the right, and its dimension

@@ -59,7 +59,7 @@ void ConfigOptions::add_to(CLI::App& command) {
   command.add_option("--data", data,
                      "What to train on: a text, or what scangrad tokenize made of one");
   command.add_option("--device", device, "cpu or cuda");
-  command.add_option("--precision", precision, "fp32");
+  command.add_option("--precision", precision, "fp32, tf32 or bf16");
   command.add_option("--steps", steps, "Length of the run")->check(CLI::PositiveNumber);
   command.add_option("--seed", seed, "Of initial weights, dropout and the order of the data")
       ->check(CLI::NonNegativeNumber);

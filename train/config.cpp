@@ -230,7 +230,7 @@ void validate(const RunConfig& c) {
   one_of("data.group", c.data.group, PermutationGroup::names());
   one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
   one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
-  one_of("precision", c.precision, {"fp32"});
+  one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
   positive("data.length", c.data.length);
   for (const std::int64_t length : c.data.eval_lengths) positive("data.eval_lengths", length);
   positive("data.eval_sequences", c.data.eval_sequences);

@@ -48,6 +48,8 @@ struct RunConfig {
   std::int64_t checkpoint_every = 250;  ///< steps; 0 for at the end only
   std::int64_t log_every = 10;          ///< steps
   std::uint64_t seed = 1;
+  /// `fp32`; `tf32`: matrix products on tensor cores, on CUDA; `bf16`: activations too, with f32
+  /// weights, norms and scans
   std::string precision = "fp32";
   std::string device = "cpu";
   bool capture = true;  ///< a step is one CUDA graph; else its kernels are started one by one

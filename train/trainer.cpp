@@ -2,6 +2,7 @@
 #include <scangrad/core/backend.h>
 #include <scangrad/core/format.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/matmul.h>
 #include <scangrad/train/evaluate.h>
 #include <scangrad/train/param_groups.h>
 #include <scangrad/train/trainer.h>
@@ -85,6 +86,10 @@ void refuse_run(const fs::path& folder) {
   }
 }
 
+Float32Matmul float32_matmul_of(const RunConfig& config) {
+  return config.precision == "tf32" ? Float32Matmul::tf32 : Float32Matmul::full;
+}
+
 /// While it lives, the default generator is the run's, whose state it takes and leaves.
 class RunGenerator {
  public:
@@ -120,6 +125,7 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
   config_ = resolved(config, data_);
   learning_rate(config_.schedule, 0, config_.steps);  // throws where it makes no sense
   model_ = make_model(config_);
+  if (config_.precision == "bf16") model_->set_activations(DType::bf16);
   optimizer_ = make_optimizer(config_, *model_);
   state_.generator = {stream_seed(config.seed, Stream::dropout), 0};
   state_.data = data_.fingerprint;
@@ -187,6 +193,7 @@ void Trainer::train_step(double rate) {
   }
   optimizer_->set_learning_rate(rate);
   const RunGenerator dropout(state_.generator);
+  const Float32MatmulMode mode(float32_matmul_of(config_));
   config_.capture ? computation_.run() : compute_step();
 }
 
@@ -266,7 +273,10 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
   return result;
 }
 
-Metrics Trainer::evaluate() { return evaluate_run(*model_, data_, config_); }
+Metrics Trainer::evaluate() {
+  const Float32MatmulMode mode(float32_matmul_of(config_));
+  return evaluate_run(*model_, data_, config_);
+}
 
 Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config) {
   Metrics metrics;

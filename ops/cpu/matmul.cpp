@@ -119,7 +119,7 @@ void integer_products(const Tensor& out, const Tensor& a, const Tensor& b) {
 }
 
 /// `out` is contiguous.
-void matmul(const Tensor& out, const Tensor& a, const Tensor& b) {
+void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul /*float32*/) {
   switch (out.dtype()) {
     case DType::f32:
       return float_products<float>(out, a, b);

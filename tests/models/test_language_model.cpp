@@ -4,6 +4,7 @@
 #include <scangrad/models/language_model.h>
 #include <scangrad/models/mru_schemes.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/join.h>
 #include <scangrad/ops/loss.h>
 #include <scangrad/ops/random.h>
 #include <scangrad/ops/reduce.h>
@@ -204,6 +205,42 @@ TEST_CASE("gradients of a whole tiny model agree with finite differences",
       add_(p.tensor, direction, h);
       CHECK(slope == Approx((above - below) / (2 * h)).epsilon(1e-5).margin(1e-8));
     }
+  }
+}
+
+TEST_CASE("with bf16 activations a model says nearly the same, and its weights stay f32",
+          "[mixed precision: every layer takes the dtype of its input]") {
+  for (const LanguageModelConfig& config : every_kind()) {
+    INFO(label(config));
+    Generator generator(1);
+    LanguageModel model(config, generator);
+    const auto trace = [&](DType activations) {
+      model.set_activations(activations);
+      const Tensor logits = model.forward(some_tokens());
+      CHECK(logits.dtype() == activations);
+      for (NamedTensor& p : model.named_parameters()) p.tensor.set_grad({});
+      backward(cross_entropy(reshape(logits, {-1, vocab}), reshape(some_tokens(), {-1})));
+      LanguageModelState state = model.initial_state(batch);
+      model.step(slice(some_tokens(), 1, 0, 3), state);
+      const Tensor continued = model.step(slice(some_tokens(), 1, 3), state);
+      return cat({flatten(logits), flatten(continued)}, 0);
+    };
+    const auto gradients = [&] {
+      Tensors all;
+      for (const NamedTensor& p : model.named_parameters()) {
+        CHECK(p.tensor.grad().dtype() == DType::f32);
+        all.push_back(flatten(p.tensor.grad()));
+      }
+      return cat(all, 0);
+    };
+    const Tensor exact = trace(DType::f32), exact_gradients = gradients();
+    const Tensor rounded = trace(DType::bf16), rounded_gradients = gradients();
+    const auto relative = [](const Tensor& a, const Tensor& b) {
+      return norm(cast(a, DType::f32) - b).item<double>() / norm(b).item<double>();
+    };
+    CHECK(relative(rounded, exact) < 0.02);
+    CHECK(relative(rounded_gradients, exact_gradients) < 0.05);
+    CHECK(relative(rounded, exact) > 0);  // it did compute in bf16
   }
 }
 

@@ -225,6 +225,23 @@ TEST_CASE("A captured step is the same step: equal weights, moments and log to t
   }
 }
 
+TEST_CASE("A run in another precision learns as well, and keeps its weights in f32") {
+  const double exact = Trainer(tiny("words"), fresh("fp32")).run().train_loss;
+  for (const std::string precision : {"tf32", "bf16"}) {
+    INFO(precision);
+    RunConfig config = tiny("words");
+    config.precision = precision;
+    const fs::path folder = fresh(precision);
+    const TrainingResult result = Trainer(config, folder).run();
+    CHECK(result.train_loss == Approx(exact).epsilon(0.05));
+    CHECK((precision == "tf32") == (result.train_loss == exact));  // a CPU has no TF32
+    for (const auto& [name, tensor] : open_run(folder).model->state_dict()) {
+      CHECK(tensor.dtype() == DType::f32);
+    }
+    Trainer::resume(folder, 110)->run();
+  }
+}
+
 TEST_CASE("A finished run is opened with its weights and its tokenizer") {
   const fs::path folder = fresh("opened");
   Trainer trainer(tiny("text"), folder);
