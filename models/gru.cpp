@@ -37,7 +37,8 @@ LayerState Gru::initial_state(std::int64_t batch) const {
 }
 
 Tensor Gru::step(const Tensor& x, LayerState& state) {
-  const Tensor inputs = linear(x, weight_ih_, bias_ih_);  // (B, T, 3 width), of all tokens at once
+  // Of all tokens at once, (B, T, 3 width); in f32 as the state, whose errors would add up.
+  const Tensor inputs = linear(cast(x, weight_ih_.dtype()), weight_ih_, bias_ih_);
   Tensor h = state[0];
   Tensors states;
   for (std::int64_t t = 0; t < x.size(1); ++t) {
@@ -49,7 +50,7 @@ Tensor Gru::step(const Tensor& x, LayerState& state) {
     states.push_back(h);
   }
   state = {h};
-  return dropout_.forward(c_proj_.forward(stack(states, 1)));
+  return dropout_.forward(c_proj_.forward(cast(stack(states, 1), x.dtype())));
 }
 
 }  // namespace scangrad
