@@ -24,7 +24,7 @@ struct LanguageModelConfig {
   std::int64_t state_size = 0;     ///< of MRU: heads × order²; 0 for the width
   double dropout = 0;
   std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
-  std::string normalize = "none";  ///< of MRU states: `none` or `frobenius`, see `MruConfig`
+  std::string normalize = "none";   ///< of MRU states: `none` or `frobenius`, see `MruConfig`
 };
 
 /// The kinds of layers that there are: mixers, and `mlp`.

@@ -1,10 +1,13 @@
 // scangrad bench op: each operation beside the least time in which its bytes can be moved (the copy
 // rate of this run), and the matrix product beside BLAS called directly.
 #include <scangrad/autograd/engine.h>
+#include <scangrad/autograd/grad_mode.h>
 #include <scangrad/core/error.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/loss.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/norm.h>
+#include <scangrad/ops/optimizer.h>
 #include <scangrad/ops/random.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/scan.h>
@@ -22,29 +25,71 @@
 namespace scangrad::tools {
 namespace {
 
-/// One operation on x (rows, 1024), and how many passes over x's bytes it cannot do without.
+/// One operation on x and y (rows, 1024), and how many passes over their bytes it cannot do
+/// without.
 struct OpBenchmark {
   const char* name;
   double passes;
-  std::function<Tensor(const Tensor& x)> run;
+  std::function<Tensor(const Tensor& x, const Tensor& y)> run;
+  bool bf16 = true;  // whether x and y may be
 };
+
+/// The gradient of f(x) for the output's gradient g, and so the time of both directions.
+Tensor both_ways(const std::function<Tensor(const Tensor&)>& f, const Tensor& x, const Tensor& g) {
+  const Tensor leaf = x.detach().requires_grad_();
+  return grad(f(leaf), leaf, {.grad_outputs = {g}});
+}
+
+/// A step of AdamW: x holds a parameter and its gradient, y the moments.
+Tensor adamw(const Tensor& x, const Tensor& y) {
+  const auto guard = no_grad();
+  const std::int64_t half = x.size(0) / 2;
+  const auto first = [&](const Tensor& both) { return slice(both, 0, 0, half); };
+  const auto second = [&](const Tensor& both) { return slice(both, 0, half, 2 * half); };
+  adamw_step({first(x)}, {second(x)}, {first(y)}, {second(y)}, ones({3}, {DType::f64, x.device()}));
+  return x;
+}
 
 const std::vector<OpBenchmark>& op_benchmarks() {
   static const std::vector<OpBenchmark> table = {
-      {"add", 3, [](const Tensor& x) { return x + x; }},
-      {"mul_scalar", 2, [](const Tensor& x) { return x * 2.0; }},
-      {"exp", 2, [](const Tensor& x) { return exp(x); }},
-      {"tanh", 2, [](const Tensor& x) { return tanh(x); }},
-      {"gelu", 2, [](const Tensor& x) { return gelu(x); }},
-      {"sum (rows)", 1, [](const Tensor& x) { return sum(x, {-1}); }},
-      {"sum (columns)", 1, [](const Tensor& x) { return sum(x, {0}); }},
-      {"amax (rows)", 1, [](const Tensor& x) { return amax(x, {-1}); }},
-      {"transpose", 2, [](const Tensor& x) { return contiguous(transpose(x, 0, 1)); }},
-      {"cumsum (rows)", 2, [](const Tensor& x) { return cumsum(x, -1); }},
-      {"softmax", 2, [](const Tensor& x) { return softmax(x, -1); }},
-      {"layer_norm", 2, [](const Tensor& x) { return layer_norm(x); }},
-      {"rms_norm", 2, [](const Tensor& x) { return rms_norm(x); }},
-      {"dropout", 2, [](const Tensor& x) { return dropout(x, 0.1); }},
+      {"add", 3, [](const Tensor& x, const Tensor& y) { return x + y; }},
+      {"mul_scalar", 2, [](const Tensor& x, const Tensor&) { return x * 2.0; }},
+      {"exp", 2, [](const Tensor& x, const Tensor&) { return exp(x); }},
+      {"tanh", 2, [](const Tensor& x, const Tensor&) { return tanh(x); }},
+      {"gelu", 2, [](const Tensor& x, const Tensor&) { return gelu(x); }},
+      {"sum", 1, [](const Tensor& x, const Tensor&) { return sum(x); }},
+      {"sum (rows)", 1, [](const Tensor& x, const Tensor&) { return sum(x, {-1}); }},
+      {"sum (columns)", 1, [](const Tensor& x, const Tensor&) { return sum(x, {0}); }},
+      {"amax (rows)", 1, [](const Tensor& x, const Tensor&) { return amax(x, {-1}); }},
+      {"transpose", 2,
+       [](const Tensor& x, const Tensor&) { return contiguous(transpose(x, 0, 1)); }},
+      {"cumsum (rows)", 2, [](const Tensor& x, const Tensor&) { return cumsum(x, -1); }},
+      {"cumsum (columns)", 2, [](const Tensor& x, const Tensor&) { return cumsum(x, 0); }},
+      {"softmax", 2, [](const Tensor& x, const Tensor&) { return softmax(x, -1); }},
+      {"layer_norm", 2, [](const Tensor& x, const Tensor&) { return layer_norm(x); }},
+      {"rms_norm", 2, [](const Tensor& x, const Tensor&) { return rms_norm(x); }},
+      {"dropout", 2, [](const Tensor& x, const Tensor&) { return dropout(x, 0.1); }},
+      // Forward reads x and writes y; backward reads g and x or y, and writes dx.
+      {"gelu, both ways", 5,
+       [](const Tensor& x, const Tensor& g) {
+         return both_ways([](const Tensor& leaf) { return gelu(leaf); }, x, g);
+       }},
+      {"softmax, both ways", 5,
+       [](const Tensor& x, const Tensor& g) {
+         return both_ways([](const Tensor& leaf) { return softmax(leaf, -1); }, x, g);
+       }},
+      {"layer_norm, both ways", 5,
+       [](const Tensor& x, const Tensor& g) {
+         return both_ways([](const Tensor& leaf) { return layer_norm(leaf); }, x, g);
+       }},
+      // Forward reads the logits; backward reads them again and writes their gradient.
+      {"cross_entropy, both ways", 3,
+       [](const Tensor& x, const Tensor&) {
+         const Tensor targets = zeros({x.size(0)}, {DType::i64, x.device()});
+         return both_ways([&](const Tensor& leaf) { return cross_entropy(leaf, targets); }, x, {});
+       }},
+      // Parameter and moments are read and written, the gradient is read; each is half of x or y.
+      {"adamw_step", 3.5, adamw, /*bf16=*/false},
   };
   return table;
 }
@@ -82,13 +127,13 @@ void bench_ops(const BenchOptions& options, const std::vector<std::string>& chos
   print_row({{"op", "copy"}, {"gb_per_second", rate * 1e-9}}, options.json);
   const auto rows = static_cast<std::int64_t>(megabytes * 1e6) /
                     static_cast<std::int64_t>(1024 * size_of(like.dtype));
-  // Two operands in turn, so that neither is read from the cache.
-  const Tensor x = uniform({std::max<std::int64_t>(rows, 1), 1024}, like), other = clone(x);
+  // Two operands that change places, so that neither is read from the cache.
+  const Tensor x = uniform({std::max<std::int64_t>(rows, 2), 1024}, like), y = clone(x);
   const double bytes = static_cast<double>(x.numel()) * static_cast<double>(size_of(like.dtype));
   for (const OpBenchmark& op : op_benchmarks()) {
-    if (!wanted(op.name)) continue;
+    if (!wanted(op.name) || (like.dtype == DType::bf16 && !op.bf16)) continue;
     const double ms = median_milliseconds(like.device, options.budget,
-                                          [&](int i) { op.run(i % 2 == 0 ? x : other); });
+                                          [&](int i) { i % 2 == 0 ? op.run(x, y) : op.run(y, x); });
     const double floor = op.passes * bytes / rate * 1e3;
     print_row({{"op", op.name},
                {"dtype", options.dtype},

@@ -47,7 +47,9 @@ TEST_CASE("A model without an MRU has two groups and needs no context length") {
 
 TEST_CASE("W_in without its context length or its W_down is an error") {
   const NamedTensors alone = {{"h.0.mru.w_in.weight", weight({32, 24})}};
-  CHECK_THROWS_WITH(language_model_groups(alone), ContainsSubstring("context length is needed"));
+  NamedTensors both = alone;
+  both.push_back({"h.0.mru.w_down", zeros({4, 2, 3})});
+  CHECK_THROWS_WITH(language_model_groups(both), ContainsSubstring("context length is needed"));
   CHECK_THROWS_WITH(language_model_groups(alone, {.context = 8}),
                     ContainsSubstring("h.0.mru.w_down"));
 }

@@ -8,6 +8,7 @@
 #include <scangrad/train/trainer.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -222,6 +223,22 @@ TEST_CASE("A captured step is the same step: equal weights, moments and log to t
       Trainer(config, started).run();
       check_same_run(captured, started);
     }
+  }
+}
+
+TEST_CASE("A thousand steps hold no more memory than the first ones") {
+  for (const Device device : devices()) {
+    INFO(to_string(device));
+    RunConfig config = tiny("words");
+    config.device = device.is_cpu() ? "cpu" : "cuda";
+    config.steps = 1000;
+    config.validate_every = 100;
+    std::vector<std::size_t> active;
+    Trainer(config, fresh("memory"))
+        .run({.on_log = [&](const Metrics&) { active.push_back(memory_stats(device).active); }});
+    REQUIRE(active.size() == 100);
+    CHECK(active.back() == active[20]);
+    CHECK(*std::max_element(active.begin() + 20, active.end()) == active[20]);
   }
 }
 
