@@ -3,7 +3,7 @@
 
 set(include_tree "${PROJECT_BINARY_DIR}/include/scangrad")
 file(MAKE_DIRECTORY "${include_tree}")
-foreach(folder core autograd ops cuda models train tools tests)
+foreach(folder core autograd ops cuda models train tools tests examples)
   file(CREATE_LINK "${PROJECT_SOURCE_DIR}/${folder}" "${include_tree}/${folder}" SYMBOLIC)
 endforeach()
 

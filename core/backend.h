@@ -28,6 +28,8 @@ struct Backend {
   /// dst ← dst + src: same shape and dtype, any strides. The engine sums gradients with it.
   void (*add_in_place)(const Tensor& dst, const Tensor& src) = nullptr;
 
+  /// The queue that all work is ordered on, for kernels of a user's own: a cudaStream_t.
+  void* (*stream)(int device) = nullptr;
   /// Returns when all work given to the device is done; raises the errors it left.
   void (*synchronize)(int device) = nullptr;
   MemoryStats (*memory_stats)(int device) = nullptr;

@@ -102,6 +102,7 @@ void register_backend(Backend& table) {
   table.copy = copy;
   table.fill = fill;
   table.add_in_place = add_in_place;
+  table.stream = [](int device) -> void* { return stream(device); };
   table.synchronize = synchronize;
   table.memory_stats = memory_stats;
   if (launches_wait()) return;  // what is captured cannot wait

@@ -39,8 +39,8 @@ ScanLayout::ScanLayout(const char* op, const Shape& shape, int tail, const ScanO
   name(options.algorithm);  // throws for a number that is none
   dim_ = normalize_dim(op, options.dim, shape.rank());
   check<IndexError>(dim_ < std::max(leading_, 1),
-                    "{}: dim {} is one of the last two of shape {}, which hold the matrices", op,
-                    options.dim, shape);
+                    "{}: dim {} is one of the last {} of shape {}, which hold an element", op,
+                    options.dim, tail, shape);
   if (leading_ == 0) return;  // a scalar: one step
   for (int i = 0; i < dim_; ++i) outer_ *= shape[i];
   count_ = shape[dim_];

@@ -1,4 +1,4 @@
-#include <scangrad/ops/cpu/scan_layout.h>
+#include <scangrad/ops/cpu/scan_monoids.h>
 #include <scangrad/ops/scan.h>
 
 // The backward of h_t = h_{t-1} a_t + b_t, scalars or matrices, in one pass from the last step to

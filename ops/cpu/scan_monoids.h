@@ -1,36 +1,15 @@
 #pragma once
-// The monoids of the scans, as the CPU computes them. An element is one block of values `a`, or
-// two, `a` and `b`; a state is a block too, of the size of the last of them. Each monoid says
-//   size_a(), size_b(), state_size()   values of an element's parts (b: 0 if none) and of a state;
-//   identity(out)                      the element that changes nothing;
-//   combine(out, l, r)                 out = l ∘ r, first l, then r; `out` may be one of them;
-//   start(state)                       the state before anything;
-//   step(next, state, x)               next = state acted upon by x; blocks are distinct;
-//   scratch_size(), scratch            values of working memory, which the caller provides;
-//   exponent(block), set_exponent      only where the last value of each block is an exponent,
-//   which
-//                                      tensors keep apart.
-// A monoid whose backward is a kernel of its own says two things more, of a cotangent q of a state:
+// The monoids of the scans, as the CPU computes them: what ops/scan_algorithms.h asks of a monoid,
+// and of one whose backward is a kernel of its own, for a cotangent q of a state:
 //   pull(out, q, a, addend)            out = q pulled back through the action of a, + addend;
 //   element_gradient(da, state, q)     the gradient of a where q is that of state acted on by a;
 //   combine_linear(out, l, r)          out = the linear part of l ∘ r.
 #include <scangrad/ops/cpu/small_matrix.h>
 #include <scangrad/ops/scan_functors.h>
+#include <scangrad/ops/scan_run.h>
 
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 namespace {
-
-template <class C>
-struct Element {
-  C* a = nullptr;
-  C* b = nullptr;
-  operator Element<const C>() const { return {a, b}; }
-};
-
-template <class C>
-inline void copy_values(C* to, const C* from, std::int64_t n) {
-  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(C));
-}
 
 /// A scalar monoid F (ops/scan_functors.h) on `lanes` neighbouring sequences at once.
 template <class Scalar, class F>
@@ -249,6 +228,54 @@ struct MatrixAffine : MatrixAction<Scalar, order> {
     this->gradient_rows(da, state, q, this->rows);
   }
 };
+
+// ---- which one fits
+
+/// Calls f(TypeTag<T>, monoid) with the scalar monoid F of T's compute type.
+template <class F, class Types, class Call>
+void with_lanes(const Tensor& states, const Tensor&, Call&& f) {
+  dispatch(Types{}, states.dtype(),
+           [&](auto type) { f(type, Lanes<compute_type<typename decltype(type)::type>, F>{0}); });
+}
+
+/// Calls f(TypeTag<T>, monoid) with the linear monoid of T's compute type.
+template <class F>
+void with_linear(const Tensor& states, const Tensor&, F&& f) {
+  dispatch(FloatTypes{}, states.dtype(), [&](auto type) {
+    f(type, LinearLanes<compute_type<typename decltype(type)::type>>{0});
+  });
+}
+
+/// The same with a matrix monoid, its order compiled in where that pays.
+template <template <class, int> class Monoid, class F>
+void with_matrices(const Tensor& states, const Tensor& a, F&& f) {
+  const std::int64_t rows = states.shape()[3], n = a.shape()[4];
+  dispatch(FloatTypes{}, states.dtype(), [&](auto type) {
+    using C = compute_type<typename decltype(type)::type>;
+    const auto with_order = [&](auto order) {
+      f(type, Monoid<C, decltype(order)::value>{{rows, n}});
+    };
+    if constexpr (std::is_same_v<C, float>) {
+      if (n == 4) return with_order(std::integral_constant<int, 4>{});
+      if (n == 8) return with_order(std::integral_constant<int, 8>{});
+      if (n == 16) return with_order(std::integral_constant<int, 16>{});
+      if (n == 32) return with_order(std::integral_constant<int, 32>{});
+    }
+    with_order(std::integral_constant<int, 0>{});
+  });
+}
+template <class F>
+void with_product(const Tensor& states, const Tensor& a, F&& f) {
+  with_matrices<MatrixProduct>(states, a, f);
+}
+template <class F>
+void with_scaled_product(const Tensor& states, const Tensor& a, F&& f) {
+  with_matrices<ScaledProduct>(states, a, f);
+}
+template <class F>
+void with_affine(const Tensor& states, const Tensor& a, F&& f) {
+  with_matrices<MatrixAffine>(states, a, f);
+}
 
 }  // namespace
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

@@ -1,4 +1,5 @@
 // Rows for the scans. The reference is the definition, step by step.
+#include <scangrad/examples/log_semiring.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
@@ -345,6 +346,14 @@ sg::ScanResult scaled_products(const sg::Tensors& in, const sg::ScanOptions& opt
   return {normalised(r.states), normalised(r.last)};
 }
 
+sg::ScanResult scores_of_order_1(const sg::Tensors& in, const sg::ScanOptions& options) {
+  sg::ScanOptions of_blocks = options;
+  if (options.initial) of_blocks.initial = sg::unsqueeze(*options.initial, -1);
+  const auto [states, last] =
+      sg::monoid_scan<LogSumExpProduct<1>>(sg::unsqueeze(in[0], -1), of_blocks);
+  return {sg::select(states, -1, 0), sg::select(last, -1, 0)};
+}
+
 /// associative_scan of matrix products.
 sg::ScanResult products(const sg::Tensors& in, const sg::ScanOptions& options) {
   const auto [states, last] =
@@ -429,6 +438,17 @@ std::vector<OpCase> scan_cases() {
       return out;
     };
   }
+  // monoid_scan of 1×1 score matrices, whose product is a sum; test_monoid_scan.cpp has larger
+  // ones.
+  const Scan scores{"monoid_scan",
+                    scores_of_order_1,
+                    of_numbers(0, [](double a, double b) { return a + b; }),
+                    scalar_calls(values({})),
+                    {},
+                    sums};
+  const std::size_t first_score = rows.size();
+  add_rows(rows, scores);
+  for (std::size_t i = first_score; i < rows.size(); ++i) rows[i].twice_differentiable = false;
   Scan given = products_of_matrices;  // associative_scan, of the same operation
   given.name = "associative_scan";
   given.run = products;

@@ -1,9 +1,11 @@
 #pragma once
-// How a scan's tensors, (outer, T, inner, …), fall into sequences, and which monoid fits them.
-#include <scangrad/ops/cpu/scan_algorithms.h>
+// A scan of tensors (outer, T, inner, …) with any monoid on the CPU: how they fall into sequences,
+// and how the threads share these out.
+#include <scangrad/core/parallel.h>
+#include <scangrad/ops/scan.h>
+#include <scangrad/ops/scan_algorithms.h>
 
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
-namespace {
 
 /// Is a sequence one element a step (matrices), or some neighbouring scalars ("lanes")?
 template <class Monoid>
@@ -118,51 +120,103 @@ struct ScanTensors : SequenceLayout<Monoid> {
   }
 };
 
-/// Calls f(TypeTag<T>, monoid) with the scalar monoid F of T's compute type.
-template <class F, class Types, class Call>
-void with_lanes(const Tensor& states, const Tensor&, Call&& f) {
-  dispatch(Types{}, states.dtype(),
-           [&](auto type) { f(type, Lanes<compute_type<typename decltype(type)::type>, F>{0}); });
-}
+// ---- the algorithms on all sequences
 
-/// Calls f(TypeTag<T>, monoid) with the linear monoid of T's compute type.
-template <class F>
-void with_linear(const Tensor& states, const Tensor&, F&& f) {
-  dispatch(FloatTypes{}, states.dtype(), [&](auto type) {
-    f(type, LinearLanes<compute_type<typename decltype(type)::type>>{0});
-  });
-}
-
-/// The same with a matrix monoid, its order compiled in where that pays.
-template <template <class, int> class Monoid, class F>
-void with_matrices(const Tensor& states, const Tensor& a, F&& f) {
-  const std::int64_t rows = states.shape()[3], n = a.shape()[4];
-  dispatch(FloatTypes{}, states.dtype(), [&](auto type) {
-    using C = compute_type<typename decltype(type)::type>;
-    const auto with_order = [&](auto order) {
-      f(type, Monoid<C, decltype(order)::value>{{rows, n}});
-    };
-    if constexpr (std::is_same_v<C, float>) {
-      if (n == 4) return with_order(std::integral_constant<int, 4>{});
-      if (n == 8) return with_order(std::integral_constant<int, 8>{});
-      if (n == 16) return with_order(std::integral_constant<int, 16>{});
-      if (n == 32) return with_order(std::integral_constant<int, 32>{});
+/// A tree algorithm on a packed copy of each segment of each sequence, the state that enters it put
+/// into its first element.
+template <class Monoid, class T>
+void run_tree(const ScanTensors<Monoid, T>& scan, void (*algorithm)(const Elements<Monoid>&)) {
+  using C = typename Monoid::C;
+  parallel_for(scan.sequences(), scan.grain(), [&](std::int64_t begin, std::int64_t end) {
+    const Workspace<Monoid> work(scan.monoid);
+    const Tensor packed =
+        empty({blelloch_room(scan.count) * (scan.monoid.size_a() + scan.monoid.size_b())},
+              {.dtype = dtype_of<C>});
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Sequence<Monoid, T> s = scan.sequence(i, work);
+      const std::int64_t size = s.monoid.state_size();
+      start(s, work.states[0]);
+      for (std::int64_t begin = 0, end; begin < s.count; begin = end) {
+        end = s.cuts.next(begin + 1, s.count);
+        const Elements<Monoid> x{s.monoid, packed.data<C>(), end - begin};
+        for (std::int64_t k = begin; k < end; ++k) {
+          get_element(s, k, x[k - begin]);
+        }
+        s.monoid.step(work.states[1], begin == 0 ? work.states[0] : work.nothing, x[0]);
+        copy_values(x.state(0), work.states[1], size);
+        algorithm(x);
+        for (std::int64_t k = begin; k < end; ++k) {
+          put_state(s.monoid, s.slot(k), s.forgets(k) ? work.nothing : x.state(k - begin));
+        }
+        if (end == s.count) put_state(s.monoid, s.last, x.state(end - 1 - begin));
+      }
     }
-    with_order(std::integral_constant<int, 0>{});
   });
 }
-template <class F>
-void with_product(const Tensor& states, const Tensor& a, F&& f) {
-  with_matrices<MatrixProduct>(states, a, f);
-}
-template <class F>
-void with_scaled_product(const Tensor& states, const Tensor& a, F&& f) {
-  with_matrices<ScaledProduct>(states, a, f);
-}
-template <class F>
-void with_affine(const Tensor& states, const Tensor& a, F&& f) {
-  with_matrices<MatrixAffine>(states, a, f);
+
+template <class Monoid, class T>
+void run_sequential(const ScanTensors<Monoid, T>& scan) {
+  parallel_for(scan.sequences(), scan.grain(), [&](std::int64_t begin, std::int64_t end) {
+    const Workspace<Monoid> work(scan.monoid);
+    for (std::int64_t i = begin; i < end; ++i) sequential(scan.sequence(i, work), work);
+  });
 }
 
-}  // namespace
+template <class Monoid, class T>
+void run_chunked(const ScanTensors<Monoid, T>& scan) {
+  using C = typename Monoid::C;
+  const Workspace<Monoid> outer_work(scan.monoid);
+  const std::int64_t chunks = chunk_count(scan.count);
+  const std::int64_t element_size = scan.monoid.size_a() + scan.monoid.size_b();
+  const TensorOptions options{.dtype = dtype_of<C>};
+  const Tensor totals = empty({scan.sequences(), chunks * element_size}, options);
+  const Tensor carries = empty({scan.sequences(), chunks * scan.monoid.state_size()}, options);
+  const auto carries_of = [&](std::int64_t i) {
+    return carries.data<C>() + i * chunks * scan.monoid.state_size();
+  };
+  const auto totals_of = [&](const Sequence<Monoid, T>& s, std::int64_t i) {
+    return Elements<Monoid>{s.monoid, totals.data<C>() + i * chunks * element_size, chunks};
+  };
+
+  parallel_for(scan.sequences() * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
+    const Workspace<Monoid> work(scan.monoid);
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const std::int64_t i = unit / chunks, chunk = unit % chunks;
+      const Sequence<Monoid, T> s = scan.sequence(i, work);
+      if (chunk + 1 < chunks) reduce_chunk(s, chunk, totals_of(s, i)[chunk], work);
+    }
+  });
+  for (std::int64_t i = 0; i < scan.sequences(); ++i) {
+    const Sequence<Monoid, T> s = scan.sequence(i, outer_work);
+    carry_chunks(s, totals_of(s, i), carries_of(i), outer_work);
+  }
+  parallel_for(scan.sequences() * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
+    const Workspace<Monoid> work(scan.monoid);
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const std::int64_t i = unit / chunks;
+      run_chunk(scan.sequence(i, work), unit % chunks, carries_of(i), work);
+    }
+  });
+}
+
+template <class Monoid, class T>
+void run(const ScanTensors<Monoid, T>& scan) {
+  switch (scan.plan.algorithm) {
+    case ScanAlgorithm::automatic:
+      return scan.few_and_long() ? run_chunked(scan) : run_sequential(scan);
+    case ScanAlgorithm::sequential:
+      return run_sequential(scan);
+    case ScanAlgorithm::hillis_steele:
+      return run_tree(scan, hillis_steele<Monoid>);
+    case ScanAlgorithm::sklansky:
+      return run_tree(scan, sklansky<Monoid>);
+    case ScanAlgorithm::brent_kung:
+      return run_tree(scan, brent_kung<Monoid>);
+    case ScanAlgorithm::blelloch:
+      return run_tree(scan, blelloch<Monoid>);
+    case ScanAlgorithm::chunked:
+      return run_chunked(scan);
+  }
+}
+
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE

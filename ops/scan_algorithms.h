@@ -1,15 +1,54 @@
 #pragma once
-// The scan algorithms, each over any monoid (scan_monoids.h), of any length, never assuming that
-// the operation commutes. docs/scan.md draws them and counts depth, work and traffic.
+// The scan algorithms on the CPU, each over any monoid, of any length, never assuming that the
+// operation commutes. docs/scan.md draws them and counts depth, work and traffic.
 //
 // The tree algorithms work in place on `Elements`, packed: x_t ← x_1 ∘ … ∘ x_t. `run_steps` and
 // `chunked` read and write the tensors themselves.
-#include <scangrad/ops/cpu/scan_monoids.h>
+//
+// An element is one block of values `a`, or two, `a` and `b`; a state is a block too, of the size
+// of the last of them. Each monoid says, of values of its type C,
+//   size_a(), size_b(), state_size()   values of an element's parts (b: 0 if none) and of a state;
+//   identity(out)                      the element that changes nothing;
+//   combine(out, l, r)                 out = l ∘ r, first l, then r; `out` may be one of them;
+//   start(state)                       the state before anything;
+//   step(next, state, x)               next = state acted upon by x; blocks are distinct;
+//   scratch_size(), scratch            values of working memory, which the caller provides;
+//   exponent(block), set_exponent      only where the last value of each block is an exponent,
+//   which
+//                                      tensors keep apart.
+#include <scangrad/core/dtype.h>
+#include <scangrad/core/tensor.h>
+#include <scangrad/ops/kernels.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 
+// The CPU kernels have a copy each instruction set (ops/cpu/level.h), ops/monoid_scan.h one more.
+#ifndef SCANGRAD_CPU_NAMESPACE
+#define SCANGRAD_CPU_NAMESPACE cpu_user
+#endif
+
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
-namespace {
+
+template <class C>
+struct Element {
+  C* a = nullptr;
+  C* b = nullptr;
+};
+template <class C>
+struct Element<const C> {
+  const C* a;
+  const C* b;
+  Element(const C* a_, const C* b_) : a(a_), b(b_) {}
+  Element(Element<C> x) : a(x.a), b(x.b) {}
+};
+
+template <class C>
+inline void copy_values(C* to, const C* from, std::int64_t n) {
+  std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(C));
+}
 
 /// Packed elements in the order of the scan.
 template <class Monoid>
@@ -331,5 +370,4 @@ void run_chunk(const Sequence<Monoid, T>& s, std::int64_t chunk, const typename 
             work);
 }
 
-}  // namespace
 }  // namespace scangrad::SCANGRAD_CPU_NAMESPACE
