@@ -20,8 +20,8 @@ void check_positions(const std::string& positions) {
 
 Attention::Attention(const AttentionConfig& config, Generator& generator)
     : heads_(config.heads),
-      c_attn_(config.width, 3 * config.width, 0.02, generator),
-      c_proj_(config.width, config.width, config.out_std, generator),
+      c_attn_(config.width, 3 * config.width, 0.02, generator, config.bias),
+      c_proj_(config.width, config.width, config.out_std, generator, config.bias),
       probability_dropout_(config.dropout),
       output_dropout_(config.dropout) {
   check_positions(config.positions);

@@ -20,9 +20,10 @@ struct AttentionConfig {
   double out_std = 0.02;            ///< deviation of the output projection
   double dropout = 0;               ///< of probabilities and of the output
   std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
+  bool bias = false;                ///< of both projections
 };
 
-/// Causal multi-head attention, softmax(q kᵀ/√d) v with d = width/heads, no bias. Vaswani et al.
+/// Causal multi-head attention, softmax(q kᵀ/√d) v with d = width/heads. Vaswani et al.
 /// 2017; positions as in `Rotary` and `MatrixPositions`.
 class Attention : public Layer {
  public:

@@ -43,9 +43,9 @@ constexpr LayerKind layer_kinds[] = {
     {"attention", "attn",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
-       return std::make_unique<Attention>(
-           AttentionConfig{c.width, c.heads, c.positions, out_std, c.dropout, c.position_order},
-           generator);
+       return std::make_unique<Attention>(AttentionConfig{c.width, c.heads, c.positions, out_std,
+                                                          c.dropout, c.position_order, c.bias},
+                                          generator);
      }},
     {"linear", "linear_attn", make_mixer<LinearAttention>},
     {"ssm", "ssm", make_mixer<Ssm>},
@@ -54,7 +54,9 @@ constexpr LayerKind layer_kinds[] = {
     {"mlp", "mlp",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
-       return std::make_unique<Mlp>(c.width, out_std, c.dropout, generator);
+       const Gelu form = c.gelu == "tanh" ? Gelu::tanh : Gelu::erf;
+       return std::make_unique<Mlp>(MlpConfig{c.width, out_std, c.dropout, form, c.bias},
+                                    generator);
      }},
 };
 
@@ -71,6 +73,8 @@ const LanguageModelConfig& checked(const LanguageModelConfig& config) {
                     "LanguageModel: vocabulary size {}, width {} and context {} must be positive",
                     config.vocab_size, config.width, config.context);
   check_positions(config.positions);
+  check<ValueError>(config.gelu == "erf" || config.gelu == "tanh",
+                    "LanguageModel: no GELU is called {}; there are erf and tanh", config.gelu);
   return config;
 }
 
@@ -82,9 +86,9 @@ std::vector<std::string> layer_names() {
   return names;
 }
 
-LanguageModel::Block::Block(std::int64_t width, const std::string& name,
+LanguageModel::Block::Block(const LanguageModelConfig& config, const std::string& name,
                             std::unique_ptr<Layer> made)
-    : ln(width), layer(std::move(made)) {
+    : ln(config.width, 1e-5, config.bias), layer(std::move(made)) {
   register_module("ln", ln);
   register_module(name, *layer);
 }
@@ -93,7 +97,7 @@ LanguageModel::LanguageModel(const LanguageModelConfig& config, Generator& gener
     : config_(checked(config)),
       wte_(config.vocab_size, config.width, 0.02, generator),
       dropout_(config.dropout),
-      ln_f_(config.width) {
+      ln_f_(config.width, 1e-5, config.bias) {
   register_module("transformer.wte", wte_);
   if (config.positions == "learned") {
     wpe_.emplace(config.context, config.width, 0.02, generator);
@@ -104,7 +108,7 @@ LanguageModel::LanguageModel(const LanguageModelConfig& config, Generator& gener
   for (const std::string& name : config.layers) {
     const LayerKind& kind = layer_kind(name);
     const std::string index = std::to_string(blocks_.size());
-    blocks_.push_back(std::make_unique<Block>(config.width, kind.parameter_name,
+    blocks_.push_back(std::make_unique<Block>(config, kind.parameter_name,
                                               kind.make(config, out_std, generator)));
     register_module("transformer.h." + index, *blocks_.back());
   }

@@ -25,6 +25,8 @@ struct LanguageModelConfig {
   double dropout = 0;
   std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
   std::string normalize = "none";   ///< of MRU states: `none` or `frobenius`, see `MruConfig`
+  std::string gelu = "erf";         ///< of MLP: `erf`, exact, or `tanh`, GPT-2's approximation
+  bool bias = false;                ///< of norms, attention and MLP, as GPT-2 has them
 };
 
 /// The kinds of layers that there are: mixers, and `mlp`.
@@ -37,7 +39,7 @@ struct LanguageModelState {
 };
 
 /// A language model: embedding, a list of pre-LayerNorm residual layers, a final LayerNorm and the
-/// transposed embedding as output (Radford et al. 2019, without biases).
+/// transposed embedding as output (Radford et al. 2019).
 ///   x ← x + layer(layer_norm(x)) for each; logits = layer_norm(x) · wteᵀ
 class LanguageModel : public Module {
  public:
@@ -69,7 +71,7 @@ class LanguageModel : public Module {
 
  private:
   struct Block : Module {
-    Block(std::int64_t width, const std::string& name, std::unique_ptr<Layer> layer);
+    Block(const LanguageModelConfig& config, const std::string& name, std::unique_ptr<Layer> layer);
     LayerNorm ln;
     std::unique_ptr<Layer> layer;
   };

@@ -2,17 +2,27 @@
 #include <scangrad/models/dropout.h>
 #include <scangrad/models/layer.h>
 #include <scangrad/models/linear.h>
+#include <scangrad/ops/elementwise.h>
 
 namespace scangrad {
 
-/// dropout(gelu(x W_fcᵀ) W_projᵀ), four times the width inside, exact (erf) GELU, no bias.
+/// The order of members is frozen.
+struct MlpConfig {
+  std::int64_t width = 0;
+  double out_std = 0.02;  ///< deviation of the output projection
+  double dropout = 0;     ///< of the output
+  Gelu gelu = Gelu::erf;
+  bool bias = false;
+};
+
+/// dropout(gelu(x W_fcᵀ + b) W_projᵀ + b), four times the width inside.
 class Mlp : public Layer {
  public:
-  /// Deviations 0.02 and `out_std`.
-  Mlp(std::int64_t width, double out_std, double dropout, Generator& generator);
+  Mlp(const MlpConfig& config, Generator& generator);
   Tensor forward(const Tensor& x) override;
 
  private:
+  Gelu gelu_;
   Linear c_fc_;    // (4 width, width)
   Linear c_proj_;  // (width, 4 width)
   Dropout dropout_;

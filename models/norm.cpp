@@ -4,12 +4,17 @@
 
 namespace scangrad {
 
-LayerNorm::LayerNorm(std::int64_t width, double eps) : weight(ones({width})), eps_(eps) {
+LayerNorm::LayerNorm(std::int64_t width, double eps, bool has_bias)
+    : weight(ones({width})), eps_(eps) {
   register_parameter("weight", weight);
+  if (!has_bias) return;
+  bias = zeros({width});
+  register_parameter("bias", bias);
 }
 
 Tensor LayerNorm::forward(const Tensor& x) const {
-  return layer_norm(x, cast(weight, x.dtype()), {}, eps_);
+  const Tensor shift = bias.defined() ? cast(bias, x.dtype()) : bias;
+  return layer_norm(x, cast(weight, x.dtype()), shift, eps_);
 }
 
 RMSNorm::RMSNorm(std::int64_t width, double eps) : weight(ones({width})), eps_(eps) {

@@ -3,13 +3,14 @@
 
 namespace scangrad {
 
-/// (x − mean)/√(var + eps) · weight over the last dimension, without bias. Ba et al. 2016.
+/// (x − mean)/√(var + eps) · weight + bias over the last dimension. Ba et al. 2016.
 class LayerNorm : public Module {
  public:
-  explicit LayerNorm(std::int64_t width, double eps = 1e-5);
+  explicit LayerNorm(std::int64_t width, double eps = 1e-5, bool has_bias = false);
   Tensor forward(const Tensor& x) const;
 
   Tensor weight;  // (width), ones at first
+  Tensor bias;    // (width), zeros at first, or undefined
 
  private:
   double eps_;

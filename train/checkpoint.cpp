@@ -62,7 +62,7 @@ TrainingState read_state(const fs::path& path) {
 }  // namespace
 
 void save_checkpoint(const fs::path& run, const TrainingState& state, const Module& model,
-                     const Optimizer& optimizer) {
+                     const Optimizer* optimizer) {
   const fs::path all = run / "checkpoints";
   const fs::path target = all / fmt::format("step-{}", state.step);
   const fs::path unfinished = all / temporary;
@@ -72,7 +72,9 @@ void save_checkpoint(const fs::path& run, const TrainingState& state, const Modu
     fs::remove_all(unfinished);
     make_folder(unfinished);
     save_safetensors(unfinished / "model.safetensors", model.state_dict());
-    save_safetensors(unfinished / "optimizer.safetensors", optimizer.state_dict());
+    if (optimizer != nullptr) {
+      save_safetensors(unfinished / "optimizer.safetensors", optimizer->state_dict());
+    }
     write_file(unfinished / "state.json", to_json(state));
     sync_to_disk(unfinished);
     fs::rename(unfinished, target);

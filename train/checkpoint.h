@@ -10,8 +10,9 @@
 #include <optional>
 
 // Checkpoints of a run: RUN/checkpoints/step-N/{model.safetensors, optimizer.safetensors,
-// state.json}. One is written under a temporary name, flushed to the disk and renamed, and the ones
-// before are removed only then: whenever the process dies, a whole checkpoint is left.
+// state.json}; without an optimizer, one can be used but not trained on. One is written under a
+// temporary name, flushed to the disk and renamed, and the ones before are removed only then:
+// whenever the process dies, a whole checkpoint is left.
 namespace scangrad {
 
 /// Where training stands, besides weights and moments. The order of members is frozen.
@@ -27,7 +28,7 @@ struct TrainingState {
 /// Throws IoError (a full disk, say) and, where this step is saved already, ValueError; what was
 /// there before is then still there.
 void save_checkpoint(const std::filesystem::path& run, const TrainingState& state,
-                     const Module& model, const Optimizer& optimizer);
+                     const Module& model, const Optimizer* optimizer = nullptr);
 
 /// The run's checkpoint of the most steps, if it has one.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);

@@ -29,6 +29,8 @@ void fields(LanguageModelConfig& c, Visit&& visit) {
   visit("dropout", c.dropout);
   visit("position_order", c.position_order);
   visit("normalize", c.normalize);
+  visit("gelu", c.gelu);
+  visit("bias", c.bias);
 }
 template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {

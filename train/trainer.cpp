@@ -205,7 +205,7 @@ double Trainer::gradient_norm() const {
 
 void Trainer::save() {
   state_.loader = loader_.state();
-  save_checkpoint(folder_, state_, *model_, *optimizer_);
+  save_checkpoint(folder_, state_, *model_, optimizer_.get());
 }
 
 TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {

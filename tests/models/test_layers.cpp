@@ -55,7 +55,7 @@ TEST_CASE("dropout is the identity in evaluation and keeps the mean in training"
 TEST_CASE("an MLP is gelu between two products, four times as wide inside",
           "[the definition, from its own parameters]") {
   Generator generator(1);
-  Mlp mlp(3, 0.5, 0, generator);
+  Mlp mlp({.width = 3, .out_std = 0.5}, generator);
   const NamedTensors p = mlp.named_parameters();
   REQUIRE(p.size() == 2);
   CHECK(p[0].name == "c_fc.weight");

@@ -40,7 +40,7 @@ TEST_CASE("weights, moments and the state of training come back to the bit") {
   Model model(5);
   sg::AdamW optimizer = optimizer_of(model);
   take_step(optimizer, model);
-  sg::save_checkpoint(run, {1, {7, 1ull << 60}, {2, 3}, 1.0 / 3, 1, {9, ~0ull}}, model, optimizer);
+  sg::save_checkpoint(run, {1, {7, 1ull << 60}, {2, 3}, 1.0 / 3, 1, {9, ~0ull}}, model, &optimizer);
 
   Model other(5);
   sg::AdamW other_optimizer = optimizer_of(other);
@@ -63,11 +63,11 @@ TEST_CASE("the newest replaces the others only once it is whole") {
   Model model(2);
   sg::AdamW optimizer = optimizer_of(model);
   CHECK(!sg::latest_checkpoint(run));
-  sg::save_checkpoint(run, {.step = 9}, model, optimizer);
+  sg::save_checkpoint(run, {.step = 9}, model, &optimizer);
   // A process that died while it wrote step 10.
   fs::create_directories(run / "checkpoints" / ".unfinished");
   CHECK(sg::latest_checkpoint(run)->filename() == "step-9");
-  sg::save_checkpoint(run, {.step = 10}, model, optimizer);
+  sg::save_checkpoint(run, {.step = 10}, model, &optimizer);
   CHECK(sg::latest_checkpoint(run)->filename() == "step-10");
   CHECK(!fs::exists(run / "checkpoints" / "step-9"));
   CHECK(!fs::exists(run / "checkpoints" / ".unfinished"));
@@ -77,8 +77,8 @@ TEST_CASE("a checkpoint is never taken for another of the same step") {
   const fs::path run = fresh("checkpoint_e");
   Model model(2);
   sg::AdamW optimizer = optimizer_of(model);
-  sg::save_checkpoint(run, {.step = 1}, model, optimizer);
-  CHECK_THROWS_WITH(sg::save_checkpoint(run, {.step = 1}, model, optimizer),
+  sg::save_checkpoint(run, {.step = 1}, model, &optimizer);
+  CHECK_THROWS_WITH(sg::save_checkpoint(run, {.step = 1}, model, &optimizer),
                     ContainsSubstring("step-1 is there already"));
 }
 
@@ -86,9 +86,9 @@ TEST_CASE("a checkpoint that cannot be written leaves the one before") {
   const fs::path run = fresh("checkpoint_c");
   Model model(2);
   sg::AdamW optimizer = optimizer_of(model);
-  sg::save_checkpoint(run, {.step = 1}, model, optimizer);
+  sg::save_checkpoint(run, {.step = 1}, model, &optimizer);
   sg::write_file("checkpoint_file", "in the way");
-  CHECK_THROWS_AS(sg::save_checkpoint("checkpoint_file", {.step = 2}, model, optimizer),
+  CHECK_THROWS_AS(sg::save_checkpoint("checkpoint_file", {.step = 2}, model, &optimizer),
                   sg::IoError);
   CHECK(sg::latest_checkpoint(run)->filename() == "step-1");
 }
@@ -97,7 +97,7 @@ TEST_CASE("another model's checkpoint and a damaged one are refused, the model u
   const fs::path run = fresh("checkpoint_d");
   Model model(2);
   sg::AdamW optimizer = optimizer_of(model);
-  sg::save_checkpoint(run, {.step = 1}, model, optimizer);
+  sg::save_checkpoint(run, {.step = 1}, model, &optimizer);
   const fs::path saved = *sg::latest_checkpoint(run);
   Model larger(3);
   CHECK_THROWS_AS(sg::load_checkpoint(saved, larger), sg::ShapeError);

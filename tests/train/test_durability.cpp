@@ -98,9 +98,9 @@ TEST_CASE("Where a checkpoint's name cannot be flushed, the one before it stays"
   const fs::path run = fresh("durability_run");
   Model model;
   const sg::AdamW optimizer({{.name = "all", .parameters = model.named_parameters()}});
-  sg::save_checkpoint(run, {.step = 1}, model, optimizer);
+  sg::save_checkpoint(run, {.step = 1}, model, &optimizer);
   failing = "fsync checkpoints";
-  CHECK_THROWS_WITH(sg::save_checkpoint(run, {.step = 2}, model, optimizer),
+  CHECK_THROWS_WITH(sg::save_checkpoint(run, {.step = 2}, model, &optimizer),
                     ContainsSubstring("checkpoints: cannot be flushed to the disk"));
   failing.clear();
   CHECK(fs::exists(run / "checkpoints" / "step-1"));
