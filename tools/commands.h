@@ -13,6 +13,7 @@ void add_plot(CLI::App& program);
 void add_info(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_convert(CLI::App& program);
+void add_sweep(CLI::App& program);
 void add_bench(CLI::App& program);
 
 }  // namespace scangrad::tools

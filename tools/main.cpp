@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   scangrad::tools::add_info(program);
   scangrad::tools::add_tokenize(program);
   scangrad::tools::add_convert(program);
+  scangrad::tools::add_sweep(program);
   scangrad::tools::add_bench(program);
   try {
     program.parse(argc, argv);
