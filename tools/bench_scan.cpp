@@ -69,13 +69,25 @@ void bench_one(const BenchOptions& options, const ScanShape& s, double rate) {
   const double both = median_milliseconds(like.device, options.budget, [&](int) {
     grad({matmul_scan(leaf, scan).states}, {leaf}, {.grad_outputs = {g}});
   });
+  const double scaled_forward =
+      median_milliseconds(like.device, options.budget, [&](int) { matmul_scan_scaled(m, scan); });
+  const double scaled_both = median_milliseconds(like.device, options.budget, [&](int) {
+    grad({matmul_scan_scaled(leaf, scan).states}, {leaf}, {.grad_outputs = {g}});
+  });
   // Forward reads M and writes H; backward reads M, H and G and writes dM.
   const double floor_forward = 2 * bytes / rate * 1e3, floor_both = 6 * bytes / rate * 1e3;
-  Row row = {{"op", "matmul_scan"},       {"device", options.device},
-             {"dtype", options.dtype},    {"shape", {s.sequences, s.length, s.order}},
-             {"megabytes", bytes * 1e-6}, {"copy_gb_per_second", rate * 1e-9},
-             {"forward_ms", forward},     {"forward_ratio_to_floor", forward / floor_forward},
-             {"both_ms", both},           {"both_ratio_to_floor", both / floor_both}};
+  Row row = {{"op", "matmul_scan"},
+             {"device", options.device},
+             {"dtype", options.dtype},
+             {"shape", {s.sequences, s.length, s.order}},
+             {"megabytes", bytes * 1e-6},
+             {"copy_gb_per_second", rate * 1e-9},
+             {"forward_ms", forward},
+             {"forward_ratio_to_floor", forward / floor_forward},
+             {"both_ms", both},
+             {"both_ratio_to_floor", both / floor_both},
+             {"scaled_forward_ratio", scaled_forward / forward},
+             {"scaled_both_ratio", scaled_both / both}};
   // float64 of one sequence is reference enough: all are computed alike.
   const Tensor one = slice(m, 0, 0, 1);
   const auto reference =
