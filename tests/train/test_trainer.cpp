@@ -234,8 +234,9 @@ TEST_CASE("A thousand steps hold no more memory than the first ones") {
     config.steps = 1000;
     config.validate_every = 100;
     std::vector<std::size_t> active;
-    Trainer(config, fresh("memory"))
-        .run({.on_log = [&](const Metrics&) { active.push_back(memory_stats(device).active); }});
+    Trainer(config, fresh("memory")).run({.on_log = [&](const Metrics&) {
+      active.push_back(memory_stats(device).active);
+    }});
     REQUIRE(active.size() == 100);
     CHECK(active.back() == active[20]);
     CHECK(*std::max_element(active.begin() + 20, active.end()) == active[20]);
