@@ -29,17 +29,18 @@ class Attention : public Layer {
  public:
   /// Throws ValueError for unknown positions and sizes that do not divide.
   Attention(const AttentionConfig& config, Generator& generator);
-  Tensor forward(const Tensor& x) override;
-  /// {keys, values} of the tokens so far, (B, heads, t, d) each, and the state of `mru` positions.
+  Tensor forward(const Tensor& x, const Tensor& starts = {}) override;
+  /// {keys, values} of the tokens so far, (B, heads, t, d) each, the number of their documents,
+  /// (B, t), empty where these are not told apart, and the state of `mru` positions.
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   struct Heads {
     Tensor queries, keys, values;  // (B, heads, T, d) each
   };
-  Heads heads_of(const Tensor& x, std::int64_t start, LayerState& state);
-  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t past);
+  Heads heads_of(const Tensor& x, std::int64_t past, LayerState& state, const Tensor& starts);
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& documents);
 
   std::int64_t heads_;
   Linear c_attn_;  // (3 width, width): queries, keys, values

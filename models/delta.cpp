@@ -1,3 +1,4 @@
+#include <scangrad/core/format.h>
 #include <scangrad/models/delta.h>
 #include <scangrad/models/heads.h>
 #include <scangrad/ops/creation.h>
@@ -43,7 +44,10 @@ LayerState Delta::initial_state(std::int64_t batch) const {
   return {zeros({batch, heads_, d, d}, {state_dtype(weight), weight.device()})};
 }
 
-Tensor Delta::step(const Tensor& x, LayerState& state) {
+Tensor Delta::step(const Tensor& x, LayerState& state, const Tensor& starts) {
+  check<ValueError>(!starts.defined(),
+                    "Delta: documents cannot be kept apart in it; attention, mru, "
+                    "ssm and gru can");
   const std::int64_t length = x.size(1), size = std::min(length, chunk_size);
   const Tensors parts = split_heads(c_attn_.forward(x), 3, heads_);
   const std::int64_t d = parts[0].size(-1);

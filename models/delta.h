@@ -20,7 +20,8 @@ class Delta : public RecurrentLayer {
   Delta(const MixerConfig& config, Generator& generator);
   /// {S}, (B, heads, d, d), zeros.
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  /// Throws ValueError where `starts` is given: chunks go across documents.
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   std::int64_t heads_;

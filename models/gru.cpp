@@ -36,12 +36,13 @@ LayerState Gru::initial_state(std::int64_t batch) const {
   return {zeros({batch, c_proj_.weight.size(1)}, c_proj_.weight.options())};
 }
 
-Tensor Gru::step(const Tensor& x, LayerState& state) {
+Tensor Gru::step(const Tensor& x, LayerState& state, const Tensor& starts) {
   // Of all tokens at once, (B, T, 3 width); in f32 as the state, whose errors would add up.
   const Tensor inputs = linear(cast(x, weight_ih_.dtype()), weight_ih_, bias_ih_);
   Tensor h = state[0];
   Tensors states;
   for (std::int64_t t = 0; t < x.size(1); ++t) {
+    if (starts.defined()) h = masked_fill(h, slice(starts, 1, t, t + 1), 0);
     const Tensors in = chunk(select(inputs, 1, t), 3, -1);
     const Tensors back = chunk(linear(h, weight_hh_, bias_hh_), 3, -1);
     const Tensor r = sigmoid(in[0] + back[0]), z = sigmoid(in[1] + back[1]);

@@ -16,7 +16,7 @@ class Gru : public RecurrentLayer {
   Gru(const MixerConfig& config, Generator& generator);
   /// {h}, (B, width), zeros.
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   Tensor weight_ih_, weight_hh_;  // (3 width, width): W, U of r, z, n

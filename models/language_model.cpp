@@ -139,13 +139,19 @@ void LanguageModel::set_activations(DType dtype) {
   activations_ = dtype;
 }
 
+Tensor LanguageModel::starts(const Tensor& tokens) const {
+  if (config_.document_start < 0) return {};
+  return eq(tokens, static_cast<double>(config_.document_start));
+}
+
 Tensor LanguageModel::logits(const Tensor& x) const {
   return linear(ln_f_.forward(x), cast(wte_.weight, x.dtype()));
 }
 
 Tensor LanguageModel::forward(const Tensor& tokens) {
   Tensor x = embed(tokens, 0);
-  for (const auto& block : blocks_) x = x + block->layer->forward(block->ln.forward(x));
+  const Tensor begins = starts(tokens);
+  for (const auto& block : blocks_) x = x + block->layer->forward(block->ln.forward(x), begins);
   return logits(x);
 }
 
@@ -161,8 +167,9 @@ Tensor LanguageModel::step(const Tensor& tokens, LanguageModelState& state) {
                     "initial_state",
                     state.layers.size(), blocks_.size());
   Tensor x = embed(tokens, state.position);
+  const Tensor begins = starts(tokens);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = x + blocks_[i]->layer->step(blocks_[i]->ln.forward(x), state.layers[i]);
+    x = x + blocks_[i]->layer->step(blocks_[i]->ln.forward(x), state.layers[i], begins);
   }
   state.position += tokens.size(1);
   return logits(x);

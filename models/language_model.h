@@ -23,10 +23,11 @@ struct LanguageModelConfig {
   std::string scheme = "ldu";      ///< of MRU, see `mru_scheme_names`
   std::int64_t state_size = 0;     ///< of MRU: heads × order²; 0 for the width
   double dropout = 0;
-  std::int64_t position_order = 8;  ///< of `mru` positions: dimensions that turn together
-  std::string normalize = "none";   ///< of MRU states: `none` or `frobenius`, see `MruConfig`
-  std::string gelu = "erf";         ///< of MLP: `erf`, exact, or `tanh`, GPT-2's approximation
-  bool bias = false;                ///< of norms, attention and MLP, as GPT-2 has them
+  std::int64_t position_order = 8;   ///< of `mru` positions: dimensions that turn together
+  std::string normalize = "none";    ///< of MRU states: `none` or `frobenius`, see `MruConfig`
+  std::string gelu = "erf";          ///< of MLP: `erf`, exact, or `tanh`, GPT-2's approximation
+  bool bias = false;                 ///< of norms, attention and MLP, as GPT-2 has them
+  std::int64_t document_start = -1;  ///< the token before which nothing is remembered; −1 for none
 };
 
 /// The kinds of layers that there are: mixers, and `mlp`.
@@ -77,6 +78,8 @@ class LanguageModel : public Module {
   };
   Tensor embed(const Tensor& tokens, std::int64_t position) const;
   Tensor logits(const Tensor& x) const;
+  /// Where documents begin, (B, T) bool; undefined where the model does not tell them apart.
+  Tensor starts(const Tensor& tokens) const;
 
   LanguageModelConfig config_;
   std::optional<DType> activations_;  // the parameters' where not set

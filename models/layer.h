@@ -9,27 +9,30 @@ namespace scangrad {
 /// values (attention).
 using LayerState = Tensors;
 
-/// One mixer or MLP of a model: (B, T, width) → (B, T, width).
+/// One mixer or MLP of a model: (B, T, width) → (B, T, width). `starts`, (B, T) bool or undefined,
+/// is true where a token begins a document: nothing of the tokens before it is remembered.
 class Layer : public Module {
  public:
-  virtual Tensor forward(const Tensor& x) = 0;
+  virtual Tensor forward(const Tensor& x, const Tensor& starts = {}) = 0;
 
   /// What is remembered before the first token.
   virtual LayerState initial_state(std::int64_t /*batch*/) const { return {}; }
   /// The outputs of the next tokens, x (B, T', width) with T' ≥ 1, after those that `state` saw;
   /// `state` then includes them. A layer without memory treats every token alike.
-  virtual Tensor step(const Tensor& x, LayerState& /*state*/) { return forward(x); }
+  virtual Tensor step(const Tensor& x, LayerState& /*state*/, const Tensor& starts = {}) {
+    return forward(x, starts);
+  }
 };
 
 /// A layer whose `step` is its whole definition: of all tokens at once, or of any piece of them.
 class RecurrentLayer : public Layer {
  public:
-  Tensor forward(const Tensor& x) final {
+  Tensor forward(const Tensor& x, const Tensor& starts = {}) final {
     LayerState state = initial_state(x.size(0));
-    return step(x, state);
+    return step(x, state, starts);
   }
   LayerState initial_state(std::int64_t batch) const override = 0;
-  Tensor step(const Tensor& x, LayerState& state) override = 0;
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override = 0;
 };
 
 /// What a recurrent mixer is made of. The order of members is frozen.

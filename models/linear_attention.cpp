@@ -1,3 +1,4 @@
+#include <scangrad/core/format.h>
 #include <scangrad/models/heads.h>
 #include <scangrad/models/linear_attention.h>
 #include <scangrad/ops/elementwise.h>
@@ -33,7 +34,10 @@ LayerState LinearAttention::initial_state(std::int64_t batch) const {
   return {zeros({batch, heads_, d, d + 1}, {state_dtype(weight), weight.device()})};
 }
 
-Tensor LinearAttention::step(const Tensor& x, LayerState& state) {
+Tensor LinearAttention::step(const Tensor& x, LayerState& state, const Tensor& starts) {
+  check<ValueError>(!starts.defined(),
+                    "LinearAttention: documents cannot be kept apart in it; attention, mru, "
+                    "ssm and gru can");
   const std::int64_t length = x.size(1), size = std::min(length, chunk_size);
   const Tensors parts = split_heads(c_attn_.forward(x), 3, heads_);
   const std::int64_t d = parts[2].size(-1);

@@ -17,7 +17,8 @@ class LinearAttention : public RecurrentLayer {
   LinearAttention(const MixerConfig& config, Generator& generator);
   /// {(S z)}, (B, heads, d, d + 1).
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  /// Throws ValueError where `starts` is given: chunks go across documents.
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   std::int64_t heads_;

@@ -36,11 +36,13 @@ Tensor MatrixPositions::initial_state(std::int64_t batch) const {
   return contiguous(expand(one, {chunks_, batch, n_, n_}));
 }
 
-Tensor MatrixPositions::forward(const Tensor& x, const Tensor& queries_keys, Tensor& state) const {
+Tensor MatrixPositions::forward(const Tensor& x, const Tensor& queries_keys, Tensor& state,
+                                const Tensor& starts) const {
   const Tensor elements = cast(w_pos_.forward(x), state_dtype(x));
   const Tensor m = mru_scheme("cayley").matrices(
       permute(unflatten(elements, -1, {chunks_, -1}), {2, 0, 1, 3}), n_);
-  const ScanResult h = matmul_scan(m, {.dim = 2, .initial = state});  // (chunks, B, T, n, n)
+  const ScanResult h =
+      matmul_scan(m, {.dim = 2, .initial = state, .resets = starts});  // (chunks, B, T, n, n)
   state = h.last;
   const Tensor rows = permute(unflatten(flatten(queries_keys, -2), -1, {chunks_, n_}),
                               {3, 0, 1, 2, 4});  // (chunks, B, T, 2, n)

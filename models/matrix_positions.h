@@ -20,8 +20,10 @@ class MatrixPositions : public Module {
   /// H_0 = I, (heads · chunks, B, n, n).
   Tensor initial_state(std::int64_t batch) const;
   /// Queries and keys together, (B, T, 2, heads, d), of the tokens x (B, T, width) after those that
-  /// `state` has seen, turned; `state` then includes them.
-  Tensor forward(const Tensor& x, const Tensor& queries_keys, Tensor& state) const;
+  /// `state` has seen, turned; `state` then includes them. H begins anew where a document `starts`,
+  /// (B, T) bool or undefined.
+  Tensor forward(const Tensor& x, const Tensor& queries_keys, Tensor& state,
+                 const Tensor& starts = {}) const;
 
  private:
   std::int64_t n_;

@@ -12,7 +12,7 @@ Mlp::Mlp(const MlpConfig& config, Generator& generator)
   register_module("dropout", dropout_);
 }
 
-Tensor Mlp::forward(const Tensor& x) {
+Tensor Mlp::forward(const Tensor& x, const Tensor& /*starts*/) {
   return dropout_.forward(c_proj_.forward(gelu(c_fc_.forward(x), gelu_)));
 }
 

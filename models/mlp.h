@@ -19,7 +19,7 @@ struct MlpConfig {
 class Mlp : public Layer {
  public:
   Mlp(const MlpConfig& config, Generator& generator);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x, const Tensor& starts = {}) override;
 
  private:
   Gelu gelu_;

@@ -63,8 +63,8 @@ Tensor Mru::output(const Tensor& states, const Tensor& like) const {
   return output_dropout_.forward(w_out_.forward(flatten(y, 2)));
 }
 
-ScanResult Mru::scan(const Tensor& matrices, const Tensor& initial) const {
-  const ScanOptions options{.dim = 2, .initial = initial};
+ScanResult Mru::scan(const Tensor& matrices, const Tensor& initial, const Tensor& starts) const {
+  const ScanOptions options{.dim = 2, .initial = initial, .resets = starts};
   if (!normalize_) return matmul_scan(matrices, options);
   // The direction of H alone is read, so its exponent need not be kept.
   const ScaledScanResult scaled = matmul_scan_scaled(matrices, options);
@@ -73,15 +73,17 @@ ScanResult Mru::scan(const Tensor& matrices, const Tensor& initial) const {
   return {scaled.states * rsqrt(safe / static_cast<double>(order_)), scaled.last};
 }
 
-Tensor Mru::forward(const Tensor& x) { return output(scan(matrices(x), {}).states, x); }
+Tensor Mru::forward(const Tensor& x, const Tensor& starts) {
+  return output(scan(matrices(x), {}, starts).states, x);
+}
 
 LayerState Mru::initial_state(std::int64_t batch) const {
   const Tensor one = eye(order_, {state_dtype(w_in_.weight), w_in_.weight.device()});
   return {contiguous(expand(one, {heads_, batch, order_, order_}))};
 }
 
-Tensor Mru::step(const Tensor& x, LayerState& state) {
-  const auto [read, last] = scan(matrices(x), state[0]);
+Tensor Mru::step(const Tensor& x, LayerState& state, const Tensor& starts) {
+  const auto [read, last] = scan(matrices(x), state[0], starts);
   state = {last};
   return output(read, x);
 }

@@ -33,15 +33,15 @@ class Mru : public Layer {
  public:
   /// Throws ValueError for an unknown scheme or normalize and sizes that do not divide.
   Mru(const MruConfig& config, Generator& generator);
-  Tensor forward(const Tensor& x) override;
+  Tensor forward(const Tensor& x, const Tensor& starts = {}) override;
   /// {H}, (heads, B, n, n), identities. Where states are normalised, H up to a power of two.
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   Tensor matrices(const Tensor& x) const;  // M (heads, B, T, n, n)
   /// What is read of the states (heads, B, T, n, n), and the last one, as `step` keeps it.
-  ScanResult scan(const Tensor& matrices, const Tensor& initial) const;
+  ScanResult scan(const Tensor& matrices, const Tensor& initial, const Tensor& starts) const;
   Tensor output(const Tensor& states, const Tensor& like) const;  // (B, T, width)
 
   std::int64_t heads_;

@@ -19,10 +19,11 @@ LayerState Ssm::initial_state(std::int64_t batch) const {
   return {zeros({batch, weight.size(1)}, {state_dtype(weight), weight.device()})};
 }
 
-Tensor Ssm::step(const Tensor& x, LayerState& state) {
+Tensor Ssm::step(const Tensor& x, LayerState& state, const Tensor& starts) {
   const Tensors parts = chunk(cast(c_in_.forward(x), state_dtype(x)), 2, -1);  // (B, T, width)
   const Tensor keep = sigmoid(parts[0]);
-  const auto [h, last] = linear_scan(keep, (1 - keep) * parts[1], {.dim = 1, .initial = state[0]});
+  const auto [h, last] =
+      linear_scan(keep, (1 - keep) * parts[1], {.dim = 1, .initial = state[0], .resets = starts});
   state = {last};
   return dropout_.forward(c_proj_.forward(cast(h, x.dtype())));
 }

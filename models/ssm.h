@@ -15,7 +15,7 @@ class Ssm : public RecurrentLayer {
   Ssm(const MixerConfig& config, Generator& generator);
   /// {h}, (B, width), zeros.
   LayerState initial_state(std::int64_t batch) const override;
-  Tensor step(const Tensor& x, LayerState& state) override;
+  Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
   Linear c_in_;    // (2 width, width): W, B

@@ -31,6 +31,7 @@ void fields(LanguageModelConfig& c, Visit&& visit) {
   visit("normalize", c.normalize);
   visit("gelu", c.gelu);
   visit("bias", c.bias);
+  visit("document_start", c.document_start);
 }
 template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {
@@ -39,6 +40,7 @@ void fields(DataConfig& c, Visit&& visit) {
   visit("validation_file", c.validation_file);
   visit("group", c.group);
   visit("length", c.length);
+  visit("separate_documents", c.separate_documents);
   visit("train_fraction", c.train_fraction);
   visit("eval_lengths", c.eval_lengths);
   visit("eval_sequences", c.eval_sequences);

@@ -19,6 +19,7 @@ struct DataConfig {
   std::string validation_file = "";  ///< of `text`: validates, and all of `file` trains
   std::string group = "s3";          ///< of `words`: `s3`, `s4`, `s5`, `a4` or `a5`
   std::int64_t length = 256;         ///< T, tokens that a sequence predicts
+  bool separate_documents = false;   ///< of `text`: nothing is remembered across `<|endoftext|>`
   double train_fraction = 0.9;       ///< of `text`: the rest validates, without a file for it
   std::vector<std::int64_t> eval_lengths = {};  ///< of `words`: besides `length`
   std::int64_t eval_sequences = 1024;           ///< of `words`: fresh ones for each length

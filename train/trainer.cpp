@@ -35,6 +35,15 @@ RunConfig resolved(RunConfig config, const RunData& data) {
                     "config: model.vocab_size is {}, but the data have {} tokens; leave it out",
                     config.model.vocab_size, vocab_size);
   config.model.vocab_size = vocab_size;
+  if (config.data.separate_documents) {
+    const auto mark = data.tokenizer ? data.tokenizer->end_of_text() : std::nullopt;
+    check<ValueError>(
+        mark.has_value(),
+        "data: there is no {} in {}, so that data.separate_documents has no documents "
+        "to separate",
+        end_of_text_mark, config.data.file);
+    config.model.document_start = *mark;
+  }
   for (const auto& dataset : data.validation) {
     config.model.context = std::max(config.model.context, dataset->length());
   }

@@ -2,6 +2,7 @@
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/tools/program.h>
 #include <scangrad/train/bpe_tokenizer.h>
+#include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/token_file.h>
 
@@ -105,6 +106,30 @@ TEST_CASE("A run on a token file keeps its tokenizer: sampled, evaluated and res
   const Outcome other = program("eval --run " + run + " --data letters.bin");
   CHECK(other.status == 1);
   CHECK_THAT(other.err, ContainsSubstring("made by another tokenizer than the model's"));
+}
+
+TEST_CASE("Documents are kept apart where that is asked for and there are any") {
+  std::string stories;
+  for (int i = 0; i < 300; ++i)
+    stories += i % 2 == 0 ? "to be<|endoftext|>" : "or not<|endoftext|>";
+  write_file("stories.txt", stories);
+  const std::string run = "tokenize_documents";
+  fs::remove_all(run);
+  const std::string apart = " --set data.separate_documents=true --out " + run;
+  REQUIRE(program(tokenize_gpt2("stories.bin") + "--keep-used stories.txt").status == 0);
+  const Outcome trained =
+      program("train " + tests::tiny_run(10) + " --set data.file=stories.bin" + apart);
+  INFO(trained.err);
+  CHECK(trained.status == 0);
+  CHECK(load_run_config(fs::path(run) / "config.json").model.document_start ==
+        map_token_file("stories.bin").tokenizer->end_of_text());
+  CHECK(program("sample --run " + run + " --prompt '<|endoftext|>' --tokens 20").status == 0);
+
+  fs::remove_all(run);
+  const Outcome none = program("train " + tests::tiny_run(10) + apart);
+  CHECK(none.status == 1);
+  CHECK_THAT(none.err, ContainsSubstring("there is no <|endoftext|> in"));
+  CHECK_FALSE(fs::exists(run));
 }
 
 TEST_CASE("What cannot be tokenized is refused in a sentence, and no file is left") {
