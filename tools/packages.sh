@@ -5,7 +5,7 @@ set -euo pipefail
 
 # OpenBLAS in either threading build; the OpenMP one shares its threads with scangrad's own loops.
 blas=libopenblas-openmp-dev
-build=(g++ cmake ninja-build libfmt-dev nlohmann-json3-dev libcli11-dev)
+build=(g++ cmake ninja-build libfmt-dev nlohmann-json3-dev libcli11-dev curl ca-certificates)
 test=(catch2 clang-format-14 shellcheck)
 check=(clang libomp-dev)
 
