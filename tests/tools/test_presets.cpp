@@ -56,6 +56,13 @@ std::vector<Preset> presets() {
   text("shakespeare6-mru", repeated({"mru", "mlp"}, 6), 384, {{"heads", 6}, {"scheme", "ldu"}});
   text("shakespeare6-attention", repeated({"attention", "mlp"}, 6), 384,
        {{"heads", 6}, {"positions", "xpos"}});
+  const auto stories = [&](const std::string& name, const std::string& mixer, const json& model) {
+    all.push_back({name, repeated({mixer, "mlp"}, 6), 768, 512, 80, 5000, model});
+  };
+  stories("tinystories-mru", "mru", {{"heads", 3}, {"scheme", "ldu"}});
+  stories("tinystories-gpt2", "attention",
+          {{"heads", 12}, {"positions", "learned"}, {"bias", true}, {"gelu", "tanh"}});
+  stories("tinystories-linear", "linear", {{"heads", 12}, {"positions", "learned"}});
   for (const char* group : {"s3", "a5", "s5"}) {
     all.push_back({std::string("state-tracking-") + group,
                    {"mru", "mlp"},
