@@ -37,7 +37,6 @@ struct Layout {
 };
 
 // ---- scalars
-// -------------------------------------------------------------------------------------
 
 /// `Step` is state ← step(state, a, b).
 template <class T, class Step>
@@ -98,7 +97,6 @@ void linear_scan(const Tensor& states, const Tensor& last, const Tensor& a, cons
 }
 
 // ---- matrices
-// ------------------------------------------------------------------------------------
 
 /// Sizes of a matrix scan: states (rows, n), elements' linear part (n, n).
 struct MatrixSizes {
@@ -239,7 +237,6 @@ void scaled_scan(const Tensor& states, const Tensor& exponents, const Tensor& la
 }
 
 // ---- backward
-// ------------------------------------------------------------------------------------
 
 // With g_t the gradient of h_t, q_t = g_t + q_{t+1} a_{t+1}ᵀ is its whole cotangent, db_t = q_t and
 // da_t = h_{t-1}ᵀ q_t: docs/scan.md.

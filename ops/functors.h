@@ -16,7 +16,6 @@ inline constexpr double sqrt_2_over_pi = 0.79788456080286535588;
 inline constexpr double gelu_cubic = 0.044715;
 
 // ---- one operand
-// ---------------------------------------------------------------------------------
 
 #define SCANGRAD_FUNCTOR(Name, ...)       \
   struct Name {                           \
@@ -69,7 +68,6 @@ struct LogicalNot {
 };
 
 // ---- one operand and parameters
-// --------------------------------------------------------------------
 
 #define SCANGRAD_FUNCTOR(Name, ...)                                                   \
   struct Name {                                                                       \
@@ -90,7 +88,6 @@ SCANGRAD_FUNCTOR(Clamp, return x < a ? a : x > b ? b : x;)  // NaN stays NaN
 #undef SCANGRAD_FUNCTOR
 
 // ---- two operands
-// ----------------------------------------------------------------------------------
 
 #define SCANGRAD_FUNCTOR(Name, ...)            \
   struct Name {                                \
