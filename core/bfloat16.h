@@ -18,11 +18,15 @@ struct bfloat16 {
 
   bfloat16() = default;
   SCANGRAD_FN explicit bfloat16(float value) {
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));  // one instruction for the six below
+#else
     std::uint32_t u;
     std::memcpy(&u, &value, sizeof u);
     const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
     const std::uint32_t quiet_nan = (u >> 16) | 0x40u;
     bits = static_cast<std::uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+#endif
   }
   SCANGRAD_FN explicit bfloat16(double value) : bfloat16(static_cast<float>(value)) {}
   SCANGRAD_FN explicit bfloat16(std::int64_t value) : bfloat16(static_cast<float>(value)) {}

@@ -96,6 +96,26 @@ __device__ void offsets_of(const StridedLoop<N>& loop, std::int64_t i, std::int6
   for (int k = 0; k < N; ++k) at[k] += i * loop.strides[k][0];
 }
 
+/// N adjacent elements that are loaded and stored together, 16 bytes at a time.
+template <class T, int N>
+struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
+  T values[N];
+};
+/// Elements of a pack in memory, where `aligned` holds.
+template <int N, class T>
+__device__ Pack<T, N> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <int N, class T>
+__device__ void store_pack(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+/// Whether packs of N may begin at `data`; nothing at null is never read.
+template <int N, class T>
+bool aligned(const T* data) {
+  return reinterpret_cast<std::uintptr_t>(data) % alignof(Pack<T, N>) == 0;
+}
+
 /// The data of a tensor that may be left out.
 template <class T>
 T* data_or_null(const Tensor& t) {

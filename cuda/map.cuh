@@ -4,11 +4,6 @@
 // out[i] = f(x[i]) or f(x[i], y[i]) for operands of one shape and any strides.
 namespace scangrad::cuda {
 
-template <class T>
-struct alignas(4 * sizeof(T)) Pack {
-  T values[4];
-};
-
 /// N operands of one type.
 template <class T, int N>
 struct Operands {
@@ -28,22 +23,22 @@ __device__ Out apply(const F& f, const C (&x)[2]) {
 template <class Out, class In, int N, class F>
 void map_flat(Device device, std::int64_t n, const F& f, Out* out, const Operands<In, N>& in) {
   using C = compute_type<In>;
-  bool packed = reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<Out>) == 0;
+  bool packed = reinterpret_cast<std::uintptr_t>(out) % sizeof(Pack<Out, 4>) == 0;
   for (const In* data : in.data) {
-    packed = packed && reinterpret_cast<std::uintptr_t>(data) % sizeof(Pack<In>) == 0;
+    packed = packed && reinterpret_cast<std::uintptr_t>(data) % sizeof(Pack<In, 4>) == 0;
   }
   const std::int64_t packs = packed ? n / 4 : 0;
   if (packs > 0) {
     for_each(device, packs, [=] __device__(std::int64_t i) {
-      Pack<In> x[N];
-      for (int k = 0; k < N; ++k) x[k] = reinterpret_cast<const Pack<In>*>(in.data[k])[i];
-      Pack<Out> result;
+      Pack<In, 4> x[N];
+      for (int k = 0; k < N; ++k) x[k] = reinterpret_cast<const Pack<In, 4>*>(in.data[k])[i];
+      Pack<Out, 4> result;
       for (int j = 0; j < 4; ++j) {
         C values[N];
         for (int k = 0; k < N; ++k) values[k] = static_cast<C>(x[k].values[j]);
         result.values[j] = apply<Out>(f, values);
       }
-      reinterpret_cast<Pack<Out>*>(out)[i] = result;
+      reinterpret_cast<Pack<Out, 4>*>(out)[i] = result;
     });
   }
   if (n > 4 * packs) {
