@@ -37,11 +37,16 @@ if(SCANGRAD_HAS_CUDA)
   target_sources(scangrad PRIVATE ${cuda_sources})
   set_target_properties(scangrad PROPERTIES
     CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
+  # For the tests, too, of which one file is CUDA; they share the library's runtime.
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
   # Kernels are device lambdas (cuda/launch.cuh) and call constexpr functions (std::bit_cast).
-  target_compile_options(scangrad PRIVATE
+  target_compile_options(scangrad_build_flags INTERFACE
     $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda;--expt-relaxed-constexpr>)
   if(SCANGRAD_WERROR)
-    target_compile_options(scangrad PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
+    target_compile_options(scangrad_build_flags INTERFACE
+      $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
   endif()
   target_compile_definitions(scangrad PRIVATE SCANGRAD_HAS_CUDA)
   target_link_libraries(scangrad PRIVATE CUDA::cudart CUDA::cublas CUDA::cublasLt)

@@ -1,10 +1,10 @@
 // Rows for the scans. The reference is the definition, step by step.
-#include <scangrad/examples/log_semiring.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/scan.h>
 #include <scangrad/ops/shape.h>
+#include <scangrad/tests/ops/monoid_scans.h>
 #include <scangrad/tests/ops/op_case.h>
 
 #include <algorithm>
@@ -349,8 +349,7 @@ sg::ScanResult scaled_products(const sg::Tensors& in, const sg::ScanOptions& opt
 sg::ScanResult scores_of_order_1(const sg::Tensors& in, const sg::ScanOptions& options) {
   sg::ScanOptions of_blocks = options;
   if (options.initial) of_blocks.initial = sg::unsqueeze(*options.initial, -1);
-  const auto [states, last] =
-      sg::monoid_scan<LogSumExpProduct<1>>(sg::unsqueeze(in[0], -1), of_blocks);
+  const auto [states, last] = monoid_scans::log_sum_exp_1(sg::unsqueeze(in[0], -1), of_blocks);
   return {sg::select(states, -1, 0), sg::select(last, -1, 0)};
 }
 

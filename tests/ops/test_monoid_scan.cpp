@@ -1,7 +1,6 @@
 // Monoids of a user's own: the examples' structs, held against associative_scan of the same
 // operation and against finite differences, with every option.
-#include <scangrad/examples/log_semiring.h>
-#include <scangrad/examples/rotation.h>
+#include <scangrad/tests/ops/monoid_scans.h>
 #include <scangrad/tests/ops/scan_support.h>
 
 #include <scangrad/autograd/engine.h>
@@ -47,9 +46,9 @@ Tensors max_plus(const Tensors& l, const Tensors& r) {
 std::vector<Case> cases() {
   const double no = -INFINITY;
   const Tensor diagonal = from<double>({0, no, no, no, 0, no, no, no, 0}, {9});
-  return {{"rotation", 2, monoid_scan<Rotation>, rotate, from<double>({1, 0}, {2})},
-          {"log-sum-exp", 9, monoid_scan<LogSumExpProduct<3>>, log_sum_exp, diagonal},
-          {"max-plus", 9, monoid_scan<MaxPlusProduct<3>>, max_plus, diagonal}};
+  return {{"rotation", 2, monoid_scans::rotation, rotate, from<double>({1, 0}, {2})},
+          {"log-sum-exp", 9, monoid_scans::log_sum_exp, log_sum_exp, diagonal},
+          {"max-plus", 9, monoid_scans::max_plus, max_plus, diagonal}};
 }
 
 /// Elements that keep products of order 1.
@@ -150,17 +149,17 @@ TEST_CASE("a user's monoid passes gradcheck, in every dimension and dtype, fed i
 }
 
 TEST_CASE("monoid_scan says what is wrong with its arguments") {
-  CHECK_THROWS_WITH(monoid_scan<Rotation>(zeros({5, 3})),
+  CHECK_THROWS_WITH(monoid_scans::rotation(zeros({5, 3})),
                     "rotation_scan: shape [5,3] is not [..., T, ..., 2], a dimension to scan and "
                     "elements of 2 values");
   CHECK_THROWS_WITH(
-      monoid_scan<Rotation>(zeros({5, 2}), {.dim = 1}),
+      monoid_scans::rotation(zeros({5, 2}), {.dim = 1}),
       "rotation_scan: dim 1 is one of the last 1 of shape [5,2], which hold an element");
-  CHECK_THROWS_AS(monoid_scan<Rotation>(zeros({5, 2}, {i64})), DTypeError);
-  CHECK_THROWS_AS(monoid_scan<Rotation>(zeros({5, 2}), {.initial = zeros({3})}), ShapeError);
+  CHECK_THROWS_AS(monoid_scans::rotation(zeros({5, 2}, {i64})), DTypeError);
+  CHECK_THROWS_AS(monoid_scans::rotation(zeros({5, 2}), {.initial = zeros({3})}), ShapeError);
   Tensor x = ones({5, 2});
   x.requires_grad_();
-  const Tensor y = sum(monoid_scan<Rotation>(x).last);
+  const Tensor y = sum(monoid_scans::rotation(x).last);
   CHECK_THROWS_WITH(grad(y, x, {.create_graph = true}),
                     ContainsSubstring("rotation_scan: there is no second derivative"));
 }
