@@ -30,6 +30,15 @@ void for_each(Device device, std::int64_t n, const F& f,
   check_launch(device.index, where);
 }
 
+/// One of CUB's algorithms, run(memory, bytes), which without memory only says how much it wants.
+template <class Run>
+void call_cub(Device device, const char* what, const Run& run) {
+  std::size_t size = 0;
+  check_call(run(nullptr, size), what);
+  const Tensor memory = empty({static_cast<std::int64_t>(size) + 1}, {DType::bool_, device});
+  check_call(run(memory.raw_data(), size), what);
+}
+
 template <class F>
 __global__ void __launch_bounds__(block_threads) rows_kernel(std::int64_t rows, F f) {
   for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) f(r);

@@ -68,22 +68,16 @@ void sort_typed(const Tensor& values, const Tensor& indices, const Tensor& x, bo
   });
   for_each(device, rows + 1, [=] __device__(std::int64_t r) { begin[r] = r * n; });
 
-  const auto run = [&](void* memory, std::size_t& size) {
+  call_cub(device, "a sort", [&](void* memory, std::size_t& size) {
     auto* const out = static_cast<Key*>(sorted_keys.raw_data());
     auto* const out_places = sorted.data<std::int64_t>();
     using Sort = cub::DeviceSegmentedSort;
-    check_call(
-        descending
-            ? Sort::StableSortPairsDescending(memory, size, key, out, place, out_places, rows * n,
-                                              rows, begin, begin + 1, stream(device.index))
-            : Sort::StableSortPairs(memory, size, key, out, place, out_places, rows * n, rows,
-                                    begin, begin + 1, stream(device.index)),
-        "a sort");
-  };
-  std::size_t size = 0;
-  run(nullptr, size);
-  const Tensor memory = scratch(static_cast<std::int64_t>(size) + 1);
-  run(memory.raw_data(), size);
+    return descending ? Sort::StableSortPairsDescending(memory, size, key, out, place, out_places,
+                                                        rows * n, rows, begin, begin + 1,
+                                                        stream(device.index))
+                      : Sort::StableSortPairs(memory, size, key, out, place, out_places, rows * n,
+                                              rows, begin, begin + 1, stream(device.index));
+  });
 
   const auto* const order = sorted.data<std::int64_t>();
   T* const to = values.data<T>();

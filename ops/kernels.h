@@ -84,15 +84,16 @@ struct IndexCheck {
 /// out[o][i] = x[o][index[i]]: (outer, k, inner) ← (outer, n, inner), (k) i64; all contiguous.
 using IndexSelectKernel = void(const Tensor& out, const Tensor& x, const Tensor& index,
                                IndexCheck check);
-/// out[o][index[i]] += x[o][i], i in ascending order: (outer, n, inner) ← (k) i64, (outer, k,
-/// inner); all contiguous.
+/// out[o][index[i]] += x[o][i]: (outer, n, inner) ← (k) i64, (outer, k, inner); all contiguous. The
+/// terms of one place are added with i ascending on the CPU, and on CUDA in an order that the
+/// indices alone determine.
 using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor& x,
                             IndexCheck check);
 /// out[…i…] = x[…index[…i…]…], the index being along `dim`: `out` and `index` of one shape,
 /// contiguous; x at least as large along the other dimensions.
 using GatherKernel = void(const Tensor& out, const Tensor& x, int dim, const Tensor& index,
                           IndexCheck check);
-/// out[…index[…i…]…] += x[…i…], i in ascending order: x and `index` of one shape, contiguous; `out`
+/// out[…index[…i…]…] += x[…i…], in the same order: all contiguous, x and `index` of one shape, `out`
 /// at least as large along the other dimensions.
 using ScatterAddKernel = void(const Tensor& out, int dim, const Tensor& index, const Tensor& x,
                               IndexCheck check);
