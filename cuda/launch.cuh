@@ -69,6 +69,35 @@ __device__ C block_reduce(C value, C identity, Combine combine) {
   return total;
 }
 
+template <class F>
+__global__ void __launch_bounds__(block_threads) lanes_kernel(int lanes, F f) {
+  const std::int64_t thread = std::int64_t{blockIdx.x} * block_threads + threadIdx.x;
+  f(thread / lanes, static_cast<int>(thread % lanes));
+}
+
+/// f(r, lane) by `lanes` threads for each row: 1, 2, 4 … 32 neighbours in a warp, or a block. It is
+/// called for some r ≥ rows too, so that whole blocks take part in reductions.
+template <class F>
+void for_each_row_lane(Device device, std::int64_t rows, int lanes, const F& f,
+                       const std::source_location& where = std::source_location::current()) {
+  const DeviceGuard guard(device.index);
+  const std::int64_t a_block = block_threads / lanes;
+  lanes_kernel<<<static_cast<unsigned>((rows + a_block - 1) / a_block), block_threads, 0,
+                 stream(device.index)>>>(lanes, f);
+  check_launch(device.index, where);
+}
+
+/// value ∘ value ∘ … over the lanes of a row, for all of them; always in the same order. All
+/// threads of the block call it.
+template <class C, class Combine>
+__device__ C reduce_lanes(int lanes, C value, C identity, Combine combine) {
+  if (lanes == block_threads) return block_reduce(value, identity, combine);
+  for (int lane = lanes / 2; lane > 0; lane /= 2) {
+    value = combine(value, static_cast<C>(__shfl_xor_sync(0xFFFFFFFFu, value, lane)));
+  }
+  return value;
+}
+
 /// Σ f(j) for j < n by the threads of a block, for all of them.
 template <class C, class F>
 __device__ C sum_over(std::int64_t n, F f) {

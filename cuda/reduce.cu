@@ -1,6 +1,7 @@
+#include <scangrad/core/reduction.h>
 #include <scangrad/cuda/families.h>
 #include <scangrad/ops/scan_functors.h>
-#include <scangrad/cuda/launch.cuh>
+#include <scangrad/cuda/columns.cuh>
 
 namespace scangrad::cuda {
 namespace {
@@ -16,92 +17,149 @@ struct Combine {
   }
 };
 
-/// Where the kept elements, and the reduced ones of each, lie.
-struct ReducePlan {
-  StridedLoop<2> kept;     // over out and x
-  StridedLoop<1> reduced;  // over x
-};
+/// Elements of 16 bytes.
+template <class T>
+inline constexpr int width_of = 16 / static_cast<int>(sizeof(T));
 
-/// x split by where `out` has stride 0.
-ReducePlan plan(const Tensor& out, const Tensor& x) {
-  Shape kept_sizes, reduced_sizes;
-  Strides kept_out, kept_x, reduced_x;
-  for (int dim = 0; dim < x.rank(); ++dim) {
-    if (out.strides()[dim] == 0) {
-      reduced_sizes.push_back(x.shape()[dim]);
-      reduced_x.push_back(x.strides()[dim]);
-    } else {
-      kept_sizes.push_back(x.shape()[dim]);
-      kept_out.push_back(out.strides()[dim]);
-      kept_x.push_back(x.strides()[dim]);
-    }
-  }
-  return {strided_loop(out.as_strided(kept_sizes, kept_out, out.offset()),
-                       x.as_strided(kept_sizes, kept_x, x.offset())),
-          strided_loop(x.as_strided(reduced_sizes, reduced_x, x.offset()))};
+/// Kept elements are adjacent and reduced ones are not.
+bool by_columns(const Reduction& p) {
+  return p.kept.step(1) == 1 && p.kept.numel >= 4 && p.reduced.step(0) != 1;
 }
 
-/// A block for each kept element where the reduced ones are adjacent; otherwise a thread for each
-/// kept element, which are then adjacent to one another, over a part of the reduced range.
-template <class Op, class A, class Out, class T>
-void reduce_pass(Device device, const ReducePlan& p, Out* to, const T* from, std::int64_t chunks) {
-  using C = compute_type<T>;
-  const std::int64_t chunk = (p.reduced.numel + chunks - 1) / chunks;
-  if (p.kept.step(1) != 1 || p.reduced.step(0) == 1 || p.kept.numel < 32) {
-    for_each_row(device, p.kept.numel * chunks, [=] __device__(std::int64_t unit) {
-      const std::int64_t part = unit / p.kept.numel;
-      const std::int64_t first = part * chunk, last = min(p.reduced.numel, first + chunk);
-      std::int64_t at[2], inner[1];
-      offsets_of(p.kept, unit % p.kept.numel, at);
-      A total = Op::template identity<A>();
-      for (std::int64_t i = first + threadIdx.x; i < last; i += block_threads) {
-        offsets_of(p.reduced, i, inner);
-        total = Op::combine(total, A(C(from[at[1] + inner[0]])));
-      }
-      total = block_reduce(total, Op::template identity<A>(), Combine<Op>{});
-      if (threadIdx.x == 0) to[part * p.kept.numel + at[0]] = static_cast<Out>(total);
-    });
-    return;
-  }
-  for_each(device, p.kept.numel * chunks, [=] __device__(std::int64_t unit) {
-    const std::int64_t part = unit / p.kept.numel;
-    const std::int64_t first = part * chunk, last = min(p.reduced.numel, first + chunk);
-    std::int64_t at[2], inner[1];
-    offsets_of(p.kept, unit % p.kept.numel, at);
-    A total = Op::template identity<A>();
-    for (std::int64_t i = first; i < last; ++i) {
-      offsets_of(p.reduced, i, inner);
-      total = Op::combine(total, A(C(from[at[1] + inner[0]])));
+/// Whether x can be read in packs along its adjacent dimension.
+template <class T>
+bool in_packs(const Reduction& p, const T* from) {
+  constexpr int V = width_of<T>;
+  const bool columns = by_columns(p);
+  bool packed = aligned<V>(from) && (columns || p.reduced.step(0) == 1);
+  const auto check = [&](const auto& loop, const std::int64_t* strides, bool adjacent) {
+    for (int dim = 0; dim < loop.rank; ++dim) {
+      const bool along = adjacent && dim == loop.rank - 1;
+      packed = packed && (along ? loop.sizes[dim] : strides[dim]) % V == 0;
     }
-    to[part * p.kept.numel + at[0]] = static_cast<Out>(total);
+  };
+  check(p.kept, p.kept.strides[1], columns);
+  check(p.reduced, p.reduced.strides[0], !columns);
+  return packed;
+}
+
+/// Each part of the reduced range, `length` of it, to its own kept.numel results in `to`.
+struct Parts {
+  std::int64_t count, length;
+};
+/// As many as fill the device, by shape alone.
+template <class T>
+Parts parts_of(const Reduction& p) {
+  const std::int64_t n = p.reduced.numel;
+  std::int64_t length = n;
+  if (by_columns(p)) {
+    length = rows_of_a_block(n, p.kept.numel, width_of<T>);
+  } else {
+    const std::int64_t wanted =
+        std::min(1024 / std::min<std::int64_t>(p.kept.numel, 1024), n / 4096);
+    const std::int64_t count = std::max<std::int64_t>(wanted, 1);
+    length = ((n + count - 1) / count + 15) / 16 * 16;  // whole packs
+  }
+  return {(n + length - 1) / length, length};
+}
+
+template <class Op, class A, int V, class Out, class T>
+void reduce_by_columns(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+  constexpr int width = column_lanes * V;
+  const std::int64_t tiles = (p.kept.numel + width - 1) / width;
+  for_each_row(device, tiles * parts.count, [=] __device__(std::int64_t unit) {
+    const std::int64_t part = unit / tiles, tile = unit % tiles * width;
+    const std::int64_t first = part * parts.length;
+    const std::int64_t last = min(p.reduced.numel, first + parts.length);
+    const std::int64_t own = tile + threadIdx.x % column_lanes * V;
+    std::int64_t at[2];
+    offsets_of(p.kept, own, at);
+    const T* const column = from + at[1];
+    reduce_columns<V, 1>(
+        first, last, own < p.kept.numel, Op::template identity<A>(),
+        [&](std::int64_t i) {
+          std::int64_t row[1];
+          offsets_of(p.reduced, i, row);
+          return load_pack<V>(column + row[0]);
+        },
+        [](A(&totals)[1][V], const Pack<T, V>& row) {
+          for (int v = 0; v < V; ++v) {
+            totals[0][v] = Op::combine(totals[0][v], A(compute_type<T>(row.values[v])));
+          }
+        },
+        Combine<Op>{},
+        [&](int j, const A(&totals)[1]) {
+          if (tile + j >= p.kept.numel) return;
+          std::int64_t place[2];
+          offsets_of(p.kept, tile + j, place);
+          to[part * p.kept.numel + place[0]] = static_cast<Out>(totals[0]);
+        });
   });
+}
+
+template <class Op, class A, int V, class Out, class T>
+void reduce_by_rows(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+  constexpr int batch = 4;  // loads in flight
+  int lanes = 1;
+  while (lanes < 32 && lanes * V * batch < parts.length) lanes *= 2;
+  if (parts.length > 4 * lanes * V * batch) lanes = block_threads;
+  const std::int64_t rows = p.kept.numel * parts.count;
+  for_each_row_lane(device, rows, lanes, [=] __device__(std::int64_t r, int lane) {
+    const std::int64_t part = r / p.kept.numel, first = part * parts.length;
+    const std::int64_t last = r < rows ? min(p.reduced.numel, first + parts.length) : 0;
+    std::int64_t at[2];
+    offsets_of(p.kept, r % p.kept.numel, at);
+    const T* const row = from + at[1];
+    A totals[V];
+    for (int v = 0; v < V; ++v) totals[v] = Op::template identity<A>();
+    const int step = lanes * V;
+    for (std::int64_t i = first + lane * V; i < last; i += batch * step) {
+      Pack<T, V> packs[batch];
+#pragma unroll
+      for (int b = 0; b < batch; ++b) {
+        std::int64_t inner[1];
+        offsets_of(p.reduced, i + b * step, inner);
+        if (i + b * step < last) packs[b] = load_pack<V>(row + inner[0]);
+      }
+#pragma unroll
+      for (int b = 0; b < batch; ++b) {
+        if (i + b * step >= last) break;
+        for (int v = 0; v < V; ++v) {
+          totals[v] = Op::combine(totals[v], A(compute_type<T>(packs[b].values[v])));
+        }
+      }
+    }
+    A total = totals[0];
+    for (int v = 1; v < V; ++v) total = Op::combine(total, totals[v]);
+    total = reduce_lanes(lanes, total, Op::template identity<A>(), Combine<Op>{});
+    if (lane == 0 && r < rows) to[part * p.kept.numel + at[0]] = static_cast<Out>(total);
+  });
+}
+
+template <class Op, class A, class Out, class T>
+void reduce_pass(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+  constexpr int V = width_of<T>;
+  if (in_packs(p, from)) {
+    if (by_columns(p)) return reduce_by_columns<Op, A, V>(device, p, to, from, parts);
+    return reduce_by_rows<Op, A, V>(device, p, to, from, parts);
+  }
+  if (by_columns(p)) return reduce_by_columns<Op, A, 1>(device, p, to, from, parts);
+  return reduce_by_rows<Op, A, 1>(device, p, to, from, parts);
 }
 
 template <class Op, class T>
 void reduce_typed(const Tensor& out, const Tensor& x) {
   using A = compute_type<T>;
-  const ReducePlan p = plan(out, x);
-  // Parts into which the reduced range is split, by shape alone: enough of them to fill the device,
-  // and none so long that a running sum loses digits.
-  const std::int64_t wanted = std::max<std::int64_t>(p.reduced.numel / 2048, 1);
-  const std::int64_t chunks = std::min<std::int64_t>(
-      {wanted, std::max<std::int64_t>(1, (std::int64_t{1} << 20) / p.kept.numel), 1024});
-  if (chunks == 1) return reduce_pass<Op, A>(x.device(), p, out.data<T>(), x.data<T>(), 1);
+  const Device device = x.device();
+  const Reduction p = reduction(out, x);
+  const Parts parts = parts_of<T>(p);
+  if (parts.count == 1) return reduce_pass<Op, A>(device, p, out.data<T>(), x.data<T>(), parts);
 
-  // Two passes: every chunk to scratch (chunks, kept), then the chunks to `out`.
-  const Tensor scratch = empty({chunks, p.kept.numel}, {dtype_of<A>, out.device()});
-  ReducePlan first = p, second = p;
-  std::int64_t step = 1;
-  for (int dim = p.kept.rank - 1; dim >= 0; --dim) {
-    first.kept.strides[0][dim] = second.kept.strides[1][dim] = step;
-    step *= p.kept.sizes[dim];
-  }
-  second.reduced = {};
-  second.reduced.numel = second.reduced.sizes[0] = chunks;
-  second.reduced.strides[0][0] = p.kept.numel;
-  reduce_pass<Op, A>(x.device(), first, scratch.data<A>(), x.data<T>(), chunks);
-  reduce_pass<Op, A>(x.device(), second, out.data<T>(), static_cast<const A*>(scratch.data<A>()),
-                     1);
+  const Tensor scratch = empty({parts.count, p.kept.numel}, {dtype_of<A>, device});
+  const SplitReduction passes = split(p, parts.count);
+  const A* const partial = scratch.data<A>();
+  reduce_pass<Op, A>(device, passes.to_scratch, scratch.data<A>(), x.data<T>(), parts);
+  reduce_pass<Op, A>(device, passes.from_scratch, out.data<T>(), partial, {1, parts.count});
 }
 
 template <class Op, class Types>
@@ -123,24 +181,30 @@ struct BestOf {
   }
 };
 
+/// Several threads a line where its elements are adjacent, one where its neighbours' are.
 template <class Op, class T>
 void along_typed(const Tensor& values, const Tensor& indices, const Tensor& x) {
   using C = compute_type<T>;
-  const std::int64_t n = x.shape()[1], inner = x.shape()[2];
+  const std::int64_t n = x.shape()[1], inner = x.shape()[2], lines = x.shape()[0] * inner;
+  const int lanes = inner == 1 && n > 1 ? 32 : 1;
   const T* const from = x.data<T>();
   T* const best = values.data<T>();
   std::int64_t* const place = indices.data<std::int64_t>();
-  const auto finish = [=] __device__(std::int64_t i, BestOf<Op, C> found) {
-    best[i] = static_cast<T>(found.value);
-    place[i] = found.place;
-  };
-  const auto at = [=] __device__(std::int64_t row, std::int64_t j) {
-    return BestOf<Op, C>{C(from[(row / inner * n + j) * inner + row % inner]), j};
-  };
-  for_each(x.device(), x.shape()[0] * inner, [=] __device__(std::int64_t row) {
-    BestOf<Op, C> found = at(row, 0);
-    for (std::int64_t j = 1; j < n; ++j) found = found.after(at(row, j));
-    finish(row, found);
+  for_each_row_lane(x.device(), lines, lanes, [=] __device__(std::int64_t r, int lane) {
+    const std::int64_t line = min(r, lines - 1);
+    const T* const first = from + line / inner * n * inner + line % inner;
+    const auto at = [=](std::int64_t j) { return BestOf<Op, C>{C(first[j * inner]), j}; };
+    BestOf<Op, C> found = at(min(std::int64_t{lane}, n - 1));
+#pragma unroll 4
+    for (std::int64_t j = lane + lanes; j < n; j += lanes) found = found.after(at(j));
+    for (int other = lanes / 2; other > 0; other /= 2) {
+      found = found.after(
+          {static_cast<C>(__shfl_xor_sync(0xFFFFFFFFu, found.value, other)),
+           static_cast<std::int64_t>(__shfl_xor_sync(0xFFFFFFFFu, found.place, other))});
+    }
+    if (lane != 0 || r >= lines) return;
+    best[line] = static_cast<T>(found.value);
+    place[line] = found.place;
   });
 }
 

@@ -93,8 +93,8 @@ using IndexAddKernel = void(const Tensor& out, const Tensor& index, const Tensor
 /// contiguous; x at least as large along the other dimensions.
 using GatherKernel = void(const Tensor& out, const Tensor& x, int dim, const Tensor& index,
                           IndexCheck check);
-/// out[…index[…i…]…] += x[…i…], in the same order: all contiguous, x and `index` of one shape, `out`
-/// at least as large along the other dimensions.
+/// out[…index[…i…]…] += x[…i…], in the same order: x and `index` of one shape, all contiguous;
+/// `out` at least as large along the other dimensions.
 using ScatterAddKernel = void(const Tensor& out, int dim, const Tensor& index, const Tensor& x,
                               IndexCheck check);
 /// The first k of each sorted row and where they were: (rows, k) each ← (rows, n); all contiguous.

@@ -1,8 +1,6 @@
+#include <scangrad/core/reduction.h>
 #include <scangrad/ops/cpu/level.h>
 #include <scangrad/ops/scan_functors.h>
-
-#include <cstdlib>
-#include <limits>
 
 namespace scangrad::SCANGRAD_CPU_NAMESPACE {
 namespace {
@@ -11,11 +9,8 @@ using scan_functors::Largest, scan_functors::Smallest, scan_functors::Sum;
 
 constexpr std::int64_t tile = 512;  // columns reduced together; their totals stay in the L1 cache
 
-/// One reduction: the kept dimensions as the outer loop, the reduced ones as the inner.
-struct ReducePlan {
-  StridedLoop<2> kept;     // over out and x
-  StridedLoop<1> reduced;  // over x
-
+/// One reduction, and how its work is cut.
+struct ReducePlan : Reduction {
   /// Kept elements are adjacent in memory and reduced ones are not: whole rows are added up.
   bool by_columns() const { return kept.step(1) == 1 && kept.row() >= 4 && reduced.step(0) != 1; }
   std::int64_t tiles_per_row() const { return (kept.row() + tile - 1) / tile; }
@@ -32,43 +27,6 @@ struct ReducePlan {
     return std::max<std::int64_t>(1, std::min<std::int64_t>(wanted, 256));
   }
 };
-
-/// Dimensions of x by falling stride, so that the innermost loop runs over adjacent elements;
-/// expanded ones (stride 0) outermost.
-int sorted_dims(const Tensor& x, int* dims) {
-  const auto key = [&](int dim) {
-    const std::int64_t stride = x.strides()[dim];
-    return stride == 0 ? std::numeric_limits<std::int64_t>::max() : std::abs(stride);
-  };
-  for (int i = 0; i < x.rank(); ++i) {
-    int at = i;
-    for (; at > 0 && key(dims[at - 1]) < key(i); --at) dims[at] = dims[at - 1];
-    dims[at] = i;
-  }
-  return x.rank();
-}
-
-/// x split by where `out` has stride 0.
-ReducePlan plan(const Tensor& out, const Tensor& x) {
-  int dims[max_rank];
-  const int rank = sorted_dims(x, dims);
-  Shape kept_sizes, reduced_sizes;
-  Strides kept_out, kept_x, reduced_x;
-  for (int i = 0; i < rank; ++i) {
-    const int dim = dims[i];
-    if (out.strides()[dim] == 0) {
-      reduced_sizes.push_back(x.shape()[dim]);
-      reduced_x.push_back(x.strides()[dim]);
-    } else {
-      kept_sizes.push_back(x.shape()[dim]);
-      kept_out.push_back(out.strides()[dim]);
-      kept_x.push_back(x.strides()[dim]);
-    }
-  }
-  return {strided_loop(out.as_strided(kept_sizes, kept_out, out.offset()),
-                       x.as_strided(kept_sizes, kept_x, x.offset())),
-          strided_loop(x.as_strided(reduced_sizes, reduced_x, x.offset()))};
-}
 
 // A running sum of n equal terms drifts by up to n/2 units in the last place. So 32 interleaved
 // parts (which also vectorise) are added up over blocks, and the blocks' totals separately.
@@ -192,23 +150,15 @@ void reduce_pass(const ReducePlan& p, Out* to, const T* from, std::int64_t chunk
 template <class Op, class T>
 void reduce_typed(const Tensor& out, const Tensor& x) {
   using A = compute_type<T>;
-  const ReducePlan p = plan(out, x);
+  const ReducePlan p{reduction(out, x)};
   const std::int64_t chunks = p.chunks();
   if (chunks == 1) return reduce_pass<Op, A>(p, out.data<T>(), x.data<T>(), 1);
 
-  // Two passes: every chunk to scratch (chunks, kept), then the chunks to `out`.
   const Tensor scratch = empty({chunks, p.kept.numel}, {dtype_of<A>, out.device()});
-  ReducePlan first = p, second = p;
-  std::int64_t step = 1;
-  for (int dim = p.kept.rank - 1; dim >= 0; --dim) {
-    first.kept.strides[0][dim] = second.kept.strides[1][dim] = step;
-    step *= p.kept.sizes[dim];
-  }
-  second.reduced = {};
-  second.reduced.numel = second.reduced.sizes[0] = chunks;
-  second.reduced.strides[0][0] = p.kept.numel;
-  reduce_pass<Op, A>(first, scratch.data<A>(), x.data<T>(), chunks);
-  reduce_pass<Op, A>(second, out.data<T>(), static_cast<const A*>(scratch.data<A>()), 1);
+  const SplitReduction passes = split(p, chunks);
+  reduce_pass<Op, A>(ReducePlan{passes.to_scratch}, scratch.data<A>(), x.data<T>(), chunks);
+  reduce_pass<Op, A>(ReducePlan{passes.from_scratch}, out.data<T>(),
+                     static_cast<const A*>(scratch.data<A>()), 1);
 }
 
 template <class Op, class Types>
