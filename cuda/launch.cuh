@@ -154,6 +154,12 @@ bool aligned(const T* data) {
   return reinterpret_cast<std::uintptr_t>(data) % alignof(Pack<T, N>) == 0;
 }
 
+/// N operands of one type.
+template <class T, int N>
+struct Operands {
+  const T* data[N];
+};
+
 /// The data of a tensor that may be left out.
 template <class T>
 T* data_or_null(const Tensor& t) {

@@ -1,8 +1,6 @@
 #include <scangrad/cuda/families.h>
-#include <scangrad/ops/vector_math.h>
-#include <scangrad/cuda/launch.cuh>
+#include <scangrad/cuda/rows.cuh>
 
-// A block a row.
 namespace scangrad::cuda {
 namespace {
 
@@ -21,22 +19,23 @@ void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const T
   const C spread = static_cast<C>(smoothing);
   const IndexCheck where{"cross_entropy", "classes"};
   const FaultWord fault = fault_word(logits.device().index);
-  for_each_row(logits.device(), rows, [=] __device__(std::int64_t r) {
-    const T* x = from + r * n;
-    const std::int64_t target = classes[r];
-    const bool ignored = target == ignore_index, known = 0 <= target && target < n;
-    const C shift = max_over<C>(n, [=](auto j) { return C(x[j]); });
-    const C log_total = log(sum_over<C>(n, [=](auto j) { return math::exp(C(x[j]) - shift); }));
-    const C mean =
-        spread != 0 ? sum_over<C>(n, [=](auto j) { return C(x[j]) - shift; }) / C(n) : C(0);
-    if (threadIdx.x != 0) return;
-    saved[2 * r] = shift;
-    saved[2 * r + 1] = log_total;
-    if (!ignored && !known) note_fault(fault, where.op, where.unit, target, n);
-    to[r] = ignored || !known
+  for_each_row_in_registers(
+      logits.device(), rows, n, rows_in_packs<T>(n, from), Operands<T, 1>{{from}},
+      [=] __device__(auto& row, std::int64_t r) {
+        const auto sums = softmax_sums(row, [](auto, C v) { return v; });
+        const C shift = sums.largest, log_total = log(sums.total);
+        const C mean = spread != 0 ? row.sum([=](auto, C v) { return v - shift; }) / C(n) : C(0);
+        if (!row.first_lane()) return;
+        const std::int64_t target = classes[r];
+        const bool ignored = target == ignore_index, known = 0 <= target && target < n;
+        saved[2 * r] = shift;
+        saved[2 * r + 1] = log_total;
+        if (!ignored && !known) note_fault(fault, where.op, where.unit, target, n);
+        to[r] =
+            ignored || !known
                 ? C(0)
-                : log_total - ((C(1) - spread) * (C(x[target]) - shift) + spread * mean);
-  });
+                : log_total - ((C(1) - spread) * (C(from[r * n + target]) - shift) + spread * mean);
+      });
 }
 
 /// g (softmax(x) − q)
@@ -52,20 +51,18 @@ void cross_entropy_backward_typed(const Tensor& dlogits, const Tensor& g, const 
   const C* const saved = statistics.data<C>();
   T* const to = dlogits.data<T>();
   const C spread = static_cast<C>(smoothing), floor = spread / C(n);
-  for_each_row(logits.device(), rows, [=] __device__(std::int64_t r) {
-    const T* x = from + r * n;
-    const std::int64_t target = classes[r];
-    const C d = target == ignore_index ? C(0) : grads[r];
-    const C shift = saved[2 * r], log_total = saved[2 * r + 1];
-    for_each_in_row(n, [=](std::int64_t j) {
-      if (target == ignore_index) {
-        to[r * n + j] = T(C(0));
-        return;
-      }
-      const C probability = math::exp((C(x[j]) - shift) - log_total);
-      to[r * n + j] = T(d * (probability - floor - (j == target ? C(1) - spread : C(0))));
-    });
-  });
+  for_each_row_in_registers(logits.device(), rows, n, rows_in_packs<T>(n, from, to),
+                            Operands<T, 1>{{from}}, [=] __device__(auto& row, std::int64_t r) {
+                              const std::int64_t target = classes[r];
+                              const C d = target == ignore_index ? C(0) : grads[r];
+                              const C shift = saved[2 * r], log_total = saved[2 * r + 1];
+                              row.store(to + r * n, [=](std::int64_t j, C v) {
+                                if (target == ignore_index) return C(0);
+                                const C probability = math::exp((v - shift) - log_total);
+                                return d *
+                                       (probability - floor - (j == target ? C(1) - spread : C(0)));
+                              });
+                            });
 }
 
 void cross_entropy(const Tensor& losses, const Tensor& statistics, const Tensor& logits,

@@ -4,12 +4,6 @@
 // out[i] = f(x[i]) or f(x[i], y[i]) for operands of one shape and any strides.
 namespace scangrad::cuda {
 
-/// N operands of one type.
-template <class T, int N>
-struct Operands {
-  const T* data[N];
-};
-
 template <class Out, class F, class C>
 __device__ Out apply(const F& f, const C (&x)[1]) {
   return static_cast<Out>(f(x[0]));

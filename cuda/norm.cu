@@ -1,7 +1,8 @@
 #include <scangrad/cuda/families.h>
-#include <scangrad/cuda/launch.cuh>
+#include <scangrad/cuda/columns.cuh>
+#include <scangrad/cuda/rows.cuh>
 
-// A block a row; the parameters' gradients, which go down the columns, in fixed blocks of rows.
+// Rows in registers; the parameters' gradients, which go down the columns, in fixed blocks of rows.
 namespace scangrad::cuda {
 namespace {
 
@@ -11,28 +12,23 @@ void norm_typed(const Tensor& out, const Tensor& mean, const Tensor& rstd, const
   using C = compute_type<T>;
   const std::int64_t n = x.shape().back();
   const T* const from = x.data<T>();
-  const T* const w = data_or_null<T>(weight);
-  const T* const b = data_or_null<T>(bias);
+  const Parameter<T> w{data_or_null<T>(weight), T(C(1))}, b{data_or_null<T>(bias), T(C(0))};
   T* const to = out.data<T>();
   C* const means = data_or_null<C>(mean);
   C* const rstds = rstd.data<C>();
-  for_each_row(x.device(), x.numel() / n, [=] __device__(std::int64_t r) {
-    const T* i = from + r * n;
-    C m = 0;
-    if (centred) m = sum_over<C>(n, [=](auto j) { return C(i[j]); }) / C(n);
-    const C variance = sum_over<C>(n, [=](auto j) { return (C(i[j]) - m) * (C(i[j]) - m); }) / C(n);
-    const C s = C(1) / sqrt(variance + C(eps));
-    if (threadIdx.x == 0) {
-      if (centred) means[r] = m;
-      rstds[r] = s;
-    }
-    for_each_in_row(n, [=](auto j) {
-      C y = (C(i[j]) - m) * s;
-      if (w != nullptr) y *= C(w[j]);
-      if (b != nullptr) y += C(b[j]);
-      to[r * n + j] = T(y);
-    });
-  });
+  for_each_row_in_registers(
+      x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to, w.data, b.data),
+      Operands<T, 1>{{from}}, [=] __device__(auto& row, std::int64_t r) {
+        const C m = centred ? row.sum([](auto, C v) { return v; }) / C(n) : C(0);
+        const C variance = row.sum([=](auto, C v) { return (v - m) * (v - m); }) / C(n);
+        const C s = C(1) / sqrt(variance + C(eps));
+        if (row.first_lane()) {
+          if (centred) means[r] = m;
+          rstds[r] = s;
+        }
+        row.store(
+            to + r * n, [=](auto, C v, C wj, C bj) { return (v - m) * s * wj + bj; }, w, b);
+      });
 }
 
 /// With y the normalised row and h = g w: s (h − mean(h) − y mean(h y)), the first mean only where
@@ -42,55 +38,92 @@ void input_gradient(const Tensor& dx, const Tensor& g, const Tensor& x, const Te
                     const Tensor& mean, const Tensor& rstd) {
   using C = compute_type<T>;
   const std::int64_t n = x.shape().back();
-  const T* const from = x.data<T>();
-  const T* const grads = g.data<T>();
-  const T* const w = data_or_null<T>(weight);
+  const Operands<T, 2> inputs{{g.data<T>(), x.data<T>()}};
+  const Parameter<T> w{data_or_null<T>(weight), T(C(1))};
   const C* const means = data_or_null<C>(mean);
   const C* const rstds = rstd.data<C>();
   T* const to = dx.data<T>();
-  for_each_row(x.device(), x.numel() / n, [=] __device__(std::int64_t r) {
-    const C m = centred ? means[r] : C(0), s = rstds[r];
-    const auto h = [=](auto j) { return C(grads[r * n + j]) * (w == nullptr ? C(1) : C(w[j])); };
-    const auto y = [=](auto j) { return (C(from[r * n + j]) - m) * s; };
-    const C mean_hy = sum_over<C>(n, [=](auto j) { return h(j) * y(j); }) / C(n);
-    const C mean_h = centred ? sum_over<C>(n, h) / C(n) : C(0);
-    for_each_in_row(n, [=](auto j) { to[r * n + j] = T(s * (h(j) - mean_h - y(j) * mean_hy)); });
-  });
+  for_each_row_in_registers(
+      x.device(), x.numel() / n, n, rows_in_packs<T>(n, inputs.data[0], inputs.data[1], to, w.data),
+      inputs, [=] __device__(auto& row, std::int64_t r) {
+        const C m = centred ? means[r] : C(0), s = rstds[r];
+        C hs = 0, hys = 0;
+        row.for_each(
+            [&](auto, C d, C v, C wj) {
+              hs += d * wj;
+              hys += d * wj * ((v - m) * s);
+            },
+            w);
+        const C mean_hy = row.total(hys) / C(n), mean_h = centred ? row.total(hs) / C(n) : C(0);
+        row.store(
+            to + r * n,
+            [=](auto, C d, C v, C wj) { return s * (d * wj - mean_h - (v - m) * s * mean_hy); }, w);
+      });
 }
 
-template <bool centred, class T>
+/// Σ g y and Σ g down the columns, y being the normalised rows: parts of them, then their sums.
+template <bool centred, int V, class T>
 void parameter_gradients(const Tensor& dweight, const Tensor& dbias, const Tensor& g,
                          const Tensor& x, const Tensor& mean, const Tensor& rstd) {
   using C = compute_type<T>;
-  constexpr std::int64_t block = 64;  // rows added up by one thread, in order
+  constexpr int width = column_lanes * V;
   const std::int64_t n = x.shape().back(), rows = x.numel() / n;
-  const std::int64_t blocks = (rows + block - 1) / block;
-  const Tensor partial = empty({2, blocks, n}, {dtype_of<C>, x.device()});
+  const std::int64_t length = rows_of_a_block(rows, n, V), parts = (rows + length - 1) / length;
+  const std::int64_t tiles = (n + width - 1) / width;
+  const Tensor scratch = empty({2, parts, n}, {dtype_of<C>, x.device()});
   const T* const from = x.data<T>();
   const T* const grads = g.data<T>();
   const C* const means = data_or_null<C>(mean);
   const C* const rstds = rstd.data<C>();
-  C* const parts = partial.data<C>();
-  for_each(x.device(), blocks * n, [=] __device__(std::int64_t i) {
-    const std::int64_t first = i / n * block, last = min(first + block, rows), j = i % n;
-    C dw = 0, db = 0;
-    for (std::int64_t r = first; r < last; ++r) {
-      const C d = C(grads[r * n + j]);
-      dw += d * (C(from[r * n + j]) - (centred ? means[r] : C(0))) * rstds[r];
-      db += d;
-    }
-    parts[i] = dw;
-    parts[blocks * n + i] = db;
+  C* const partial = scratch.data<C>();
+  const auto plus = [] __device__(C a, C b) { return a + b; };
+  struct Loaded {
+    Pack<T, V> g, x;
+    C mean, rstd;
+  };
+  for_each_row(x.device(), tiles * parts, [=] __device__(std::int64_t unit) {
+    const std::int64_t part = unit / tiles, tile = unit % tiles * width;
+    const std::int64_t own = tile + threadIdx.x % column_lanes * V;
+    reduce_columns<V, 2>(
+        part * length, min(rows, (part + 1) * length), own < n, C(0),
+        [=](std::int64_t r) {
+          return Loaded{load_pack<V>(grads + r * n + own), load_pack<V>(from + r * n + own),
+                        centred ? means[r] : C(0), rstds[r]};
+        },
+        [](C(&totals)[2][V], const Loaded& row) {
+          for (int v = 0; v < V; ++v) {
+            const C d = C(row.g.values[v]);
+            totals[0][v] += d * ((C(row.x.values[v]) - row.mean) * row.rstd);
+            totals[1][v] += d;
+          }
+        },
+        plus,
+        [=](int j, const C(&totals)[2]) {
+          if (tile + j >= n) return;
+          partial[part * n + tile + j] = totals[0];
+          partial[(parts + part) * n + tile + j] = totals[1];
+        });
   });
   T* const to_w = data_or_null<T>(dweight);
   T* const to_b = data_or_null<T>(dbias);
-  for_each_row(x.device(), n, [=] __device__(std::int64_t j) {
-    const C dw = sum_over<C>(blocks, [=](auto k) { return parts[k * n + j]; });
-    const C db = sum_over<C>(blocks, [=](auto k) { return parts[(blocks + k) * n + j]; });
-    if (threadIdx.x != 0) return;
-    if (to_w != nullptr) to_w[j] = T(dw);
-    if (to_b != nullptr) to_b[j] = T(db);
-  });
+  for_each_row(
+      x.device(), (n + column_lanes - 1) / column_lanes, [=] __device__(std::int64_t unit) {
+        const std::int64_t tile = unit * column_lanes, own = tile + threadIdx.x % column_lanes;
+        reduce_columns<1, 2>(
+            0, parts, own < n, C(0),
+            [=](std::int64_t part) {
+              return Pack<C, 2>{partial[part * n + own], partial[(parts + part) * n + own]};
+            },
+            [](C(&totals)[2][1], const Pack<C, 2>& row) {
+              for (int k = 0; k < 2; ++k) totals[k][0] += row.values[k];
+            },
+            plus,
+            [=](int j, const C(&totals)[2]) {
+              if (tile + j >= n) return;
+              if (to_w != nullptr) to_w[tile + j] = T(totals[0]);
+              if (to_b != nullptr) to_b[tile + j] = T(totals[1]);
+            });
+      });
 }
 
 template <bool centred>
@@ -108,7 +141,11 @@ void norm_backward(const Tensor& dx, const Tensor& dweight, const Tensor& dbias,
     using T = typename decltype(tag)::type;
     if (dx.defined()) input_gradient<centred, T>(dx, g, x, weight, mean, rstd);
     if (dweight.defined() || dbias.defined()) {
-      parameter_gradients<centred, T>(dweight, dbias, g, x, mean, rstd);
+      if (rows_in_packs<T>(x.shape().back(), g.data<T>(), x.data<T>())) {
+        parameter_gradients<centred, row_width<T>, T>(dweight, dbias, g, x, mean, rstd);
+      } else {
+        parameter_gradients<centred, 1, T>(dweight, dbias, g, x, mean, rstd);
+      }
     }
   });
 }

@@ -1,19 +1,10 @@
 #include <scangrad/cuda/families.h>
-#include <scangrad/ops/vector_math.h>
-#include <scangrad/cuda/launch.cuh>
+#include <scangrad/cuda/rows.cuh>
 
-// A block a row.
 namespace scangrad::cuda {
 namespace {
 
 namespace math = functors::math;
-
-/// out_j = e^{value(j) − shift} / Σ of these for j < n.
-template <class T, class C, class Value>
-__device__ void softmax_row(T* out, std::int64_t n, C shift, const Value& value) {
-  const C scale = C(1) / sum_over<C>(n, [&](auto j) { return math::exp(value(j) - shift); });
-  for_each_in_row(n, [&](auto j) { out[j] = T(math::exp(value(j) - shift) * scale); });
-}
 
 template <class T>
 void softmax_typed(const Tensor& out, const Tensor& x) {
@@ -21,11 +12,13 @@ void softmax_typed(const Tensor& out, const Tensor& x) {
   const std::int64_t n = x.shape().back();
   const T* const from = x.data<T>();
   T* const to = out.data<T>();
-  for_each_row(x.device(), x.numel() / n, [=] __device__(std::int64_t r) {
-    const T* i = from + r * n;
-    const auto value = [=](auto j) { return C(i[j]); };
-    softmax_row(to + r * n, n, max_over<C>(n, value), value);
-  });
+  for_each_row_in_registers(
+      x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to), Operands<T, 1>{{from}},
+      [=] __device__(auto& row, std::int64_t r) {
+        const auto sums = softmax_sums(row, [](auto, C v) { return v; });
+        const C scale = C(1) / sums.total;
+        row.store(to + r * n, [=](auto, C v) { return math::exp(v - sums.largest) * scale; });
+      });
 }
 
 /// The mask of a softmax, wherever it lies.
@@ -65,39 +58,42 @@ void masked_softmax_typed(const Tensor& out, const Tensor& x, const Tensor& mask
   }
   const T* const from = x.data<T>();
   T* const to = out.data<T>();
-  for_each_row(x.device(), x.numel() / n, [=] __device__(std::int64_t r) {
-    const T* i = from + r * n;
-    T* o = to + r * n;
-    const std::int64_t count = causal ? min(n, r % queries + 1) : n;
-    const std::int64_t row = m.row(r), step = m.steps[m.rank - 1];
-    const auto value = [=](std::int64_t j) {
-      if (m.seen != nullptr) return m.seen[row + j * step] ? C(i[j]) : nothing;
-      if (m.added != nullptr) return C(i[j]) + C(m.added[row + j * step]);
-      return C(i[j]);
-    };
-    const C shift = max_over<C>(count, value);
-    if (shift != nothing) {
-      softmax_row(o, count, shift, value);
-    } else {  // all of it masked, or NaN, which must not turn into 0
-      for_each_in_row(count, [&](auto j) { o[j] = T(value(j) == nothing ? C(0) : C(value(j))); });
-    }
-    for_each_in_row(n - count, [&](auto j) { o[count + j] = T(C(0)); });
-  });
+  const auto seen = [=] __device__(std::int64_t r) { return causal ? min(n, r % queries + 1) : n; };
+  for_each_row_in_registers(
+      x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to), Operands<T, 1>{{from}},
+      [=] __device__(auto& row, std::int64_t r) {
+        const std::int64_t count = row.read, step = m.steps[m.rank - 1];
+        const std::int64_t begin = m.seen != nullptr || m.added != nullptr ? m.row(r) : 0;
+        const auto value = [=](std::int64_t j, C v) {
+          if (j >= count) return nothing;
+          if (m.seen != nullptr) return m.seen[begin + j * step] ? v : nothing;
+          return m.added != nullptr ? v + C(m.added[begin + j * step]) : v;
+        };
+        const auto sums = softmax_sums(row, value);
+        const C scale = C(1) / sums.total;
+        row.store(to + r * n, [=](std::int64_t j, C element) {
+          const C v = value(j, element);
+          if (j >= count) return C(0);
+          // All of it masked, or NaN, which must not turn into 0.
+          if (sums.largest == nothing) return v == nothing ? C(0) : v;
+          return math::exp(v - sums.largest) * scale;
+        });
+      },
+      seen);
 }
 
 template <class T>
 void softmax_backward_typed(const Tensor& out, const Tensor& g, const Tensor& y) {
   using C = compute_type<T>;
   const std::int64_t n = y.shape().back();
-  const T* const grads = g.data<T>();
-  const T* const probabilities = y.data<T>();
+  const Operands<T, 2> inputs{{g.data<T>(), y.data<T>()}};
   T* const to = out.data<T>();
-  for_each_row(y.device(), y.numel() / n, [=] __device__(std::int64_t r) {
-    const T* d = grads + r * n;
-    const T* p = probabilities + r * n;
-    const C mean = sum_over<C>(n, [=](auto j) { return C(d[j]) * C(p[j]); });
-    for_each_in_row(n, [=](auto j) { to[r * n + j] = T(C(p[j]) * (C(d[j]) - mean)); });
-  });
+  for_each_row_in_registers(y.device(), y.numel() / n, n,
+                            rows_in_packs<T>(n, inputs.data[0], inputs.data[1], to), inputs,
+                            [=] __device__(auto& row, std::int64_t r) {
+                              const C mean = row.sum([](auto, C d, C p) { return d * p; });
+                              row.store(to + r * n, [=](auto, C d, C p) { return p * (d - mean); });
+                            });
 }
 
 template <class T>
@@ -106,27 +102,27 @@ void log_softmax_typed(const Tensor& out, const Tensor& x) {
   const std::int64_t n = x.shape().back();
   const T* const from = x.data<T>();
   T* const to = out.data<T>();
-  for_each_row(x.device(), x.numel() / n, [=] __device__(std::int64_t r) {
-    const T* i = from + r * n;
-    const C shift = max_over<C>(n, [=](auto j) { return C(i[j]); });
-    const C log_total = log(sum_over<C>(n, [=](auto j) { return math::exp(C(i[j]) - shift); }));
-    for_each_in_row(n, [=](auto j) { to[r * n + j] = T((C(i[j]) - shift) - log_total); });
-  });
+  for_each_row_in_registers(x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to),
+                            Operands<T, 1>{{from}}, [=] __device__(auto& row, std::int64_t r) {
+                              const auto sums = softmax_sums(row, [](auto, C v) { return v; });
+                              const C log_total = log(sums.total);
+                              row.store(to + r * n,
+                                        [=](auto, C v) { return (v - sums.largest) - log_total; });
+                            });
 }
 
 template <class T>
 void log_softmax_backward_typed(const Tensor& out, const Tensor& g, const Tensor& y) {
   using C = compute_type<T>;
   const std::int64_t n = y.shape().back();
-  const T* const grads = g.data<T>();
-  const T* const logs = y.data<T>();
+  const Operands<T, 2> inputs{{g.data<T>(), y.data<T>()}};
   T* const to = out.data<T>();
-  for_each_row(y.device(), y.numel() / n, [=] __device__(std::int64_t r) {
-    const T* d = grads + r * n;
-    const T* l = logs + r * n;
-    const C total = sum_over<C>(n, [=](auto j) { return C(d[j]); });
-    for_each_in_row(n, [=](auto j) { to[r * n + j] = T(C(d[j]) - math::exp(C(l[j])) * total); });
-  });
+  for_each_row_in_registers(
+      y.device(), y.numel() / n, n, rows_in_packs<T>(n, inputs.data[0], inputs.data[1], to), inputs,
+      [=] __device__(auto& row, std::int64_t r) {
+        const C total = row.sum([](auto, C d, C) { return d; });
+        row.store(to + r * n, [=](auto, C d, C l) { return d - math::exp(l) * total; });
+      });
 }
 
 void softmax(const Tensor& out, const Tensor& x) {
