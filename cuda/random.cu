@@ -54,7 +54,8 @@ void randint_typed(const Tensor& out, std::int64_t low, std::uint64_t range, Phi
   });
 }
 
-template <class T>
+/// Elements of a thread: those of `blocks` blocks of words, adjacent, 16 bytes or more.
+template <int blocks, class T>
 void dropout_typed(const Tensor& out, const Tensor& x, double p, PhiloxState state) {
   using C = compute_type<T>;
   T* const to = out.data<T>();
@@ -62,10 +63,31 @@ void dropout_typed(const Tensor& out, const Tensor& x, double p, PhiloxState sta
   const std::int64_t n = out.numel();
   const std::uint32_t threshold = philox_drop_threshold(p);
   const C scale = p < 1 ? static_cast<C>(1 / (1 - p)) : C(0);
-  for_each_block(out, n, state, [=] __device__(std::int64_t first, PhiloxBlock block) {
-    for (int k = 0; k < 4 && first + k < n; ++k) {
-      const C kept = C(from[first + k]) * scale;
-      to[first + k] = static_cast<T>(block.words[k] >> 8 < threshold ? C(0) : kept);
+  const auto drop = [=] __device__(T element, std::uint32_t word) {
+    return static_cast<T>(word >> 8 < threshold ? C(0) : C(element) * scale);
+  };
+  const std::int64_t packs =
+      aligned<4 * blocks>(from) && aligned<4 * blocks>(to) ? n / (4 * blocks) : 0;
+  if (packs > 0) {
+    for_each(x.device(), packs, [=] __device__(std::int64_t i) {
+      const std::uint64_t counter = philox_counter(state) + static_cast<std::uint64_t>(i * blocks);
+      auto pack = load_pack<4 * blocks>(from + i * 4 * blocks);
+      for (int b = 0; b < blocks; ++b) {
+        const PhiloxBlock block = philox(state.seed, counter + static_cast<std::uint64_t>(b));
+        for (int k = 0; k < 4; ++k) {
+          pack.values[4 * b + k] = drop(pack.values[4 * b + k], block.words[k]);
+        }
+      }
+      store_pack(to + i * 4 * blocks, pack);
+    });
+  }
+  const std::int64_t done = packs * 4 * blocks;  // whole blocks of words
+  if (done == n) return;
+  PhiloxState rest = state;
+  rest.offset += static_cast<std::uint64_t>(packs * blocks);
+  for_each_block(out, n - done, rest, [=] __device__(std::int64_t first, PhiloxBlock block) {
+    for (int k = 0; k < 4 && first + k < n - done; ++k) {
+      to[done + first + k] = drop(from[done + first + k], block.words[k]);
     }
   });
 }
@@ -93,8 +115,10 @@ void random_bits(const Tensor& out, PhiloxState state) {
   });
 }
 void dropout(const Tensor& out, const Tensor& x, double p, PhiloxState state) {
-  dispatch(FloatTypes{}, x.dtype(),
-           [&](auto tag) { dropout_typed<typename decltype(tag)::type>(out, x, p, state); });
+  dispatch(FloatTypes{}, x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    dropout_typed<sizeof(T) == 2 ? 2 : 1, T>(out, x, p, state);
+  });
 }
 
 }  // namespace
