@@ -2,6 +2,7 @@
 #include <scangrad/core/backend.h>
 #include <scangrad/cuda/allocator.h>
 #include <scangrad/cuda/graph.h>
+#include <scangrad/cuda/transpose.h>
 #include <scangrad/cuda/upload.h>
 #include <scangrad/cuda/map.cuh>
 
@@ -28,6 +29,7 @@ void copy_typed(const Tensor& dst, const Tensor& src) {
 }
 
 void copy_on_device(const Tensor& dst, const Tensor& src) {
+  if (dst.dtype() == src.dtype() && copy_transposed(dst, src)) return;
   dispatch(AllTypes{}, dst.dtype(), [&](auto to) {
     dispatch(AllTypes{}, src.dtype(), [&](auto from) {
       copy_typed<typename decltype(to)::type, typename decltype(from)::type>(dst, src);

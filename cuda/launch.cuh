@@ -122,16 +122,25 @@ __device__ void for_each_in_row(std::int64_t n, F f) {
   for (std::int64_t j = threadIdx.x; j < n; j += block_threads) f(j);
 }
 
-/// Where element i of a loop lies in operand k.
-template <int N>
-__device__ void offsets_of(const StridedLoop<N>& loop, std::int64_t i, std::int64_t (&at)[N]) {
-  for (int k = 0; k < N; ++k) at[k] = 0;
+template <class Index, int N>
+__device__ void add_offsets(const StridedLoop<N>& loop, Index i, std::int64_t (&at)[N]) {
   for (int dim = loop.rank - 1; dim > 0; --dim) {
-    const std::int64_t rest = i / loop.sizes[dim], index = i - rest * loop.sizes[dim];
+    const Index size = static_cast<Index>(loop.sizes[dim]), rest = i / size,
+                index = i - rest * size;
     for (int k = 0; k < N; ++k) at[k] += index * loop.strides[k][dim];
     i = rest;
   }
   for (int k = 0; k < N; ++k) at[k] += i * loop.strides[k][0];
+}
+/// Where element i of a loop lies in operand k.
+template <int N>
+__device__ void offsets_of(const StridedLoop<N>& loop, std::int64_t i, std::int64_t (&at)[N]) {
+  for (int k = 0; k < N; ++k) at[k] = 0;
+  if (loop.numel <= std::numeric_limits<std::uint32_t>::max()) {  // division is much cheaper
+    add_offsets(loop, static_cast<std::uint32_t>(i), at);
+  } else {
+    add_offsets(loop, i, at);
+  }
 }
 
 /// N adjacent elements that are loaded and stored together, 16 bytes at a time.
