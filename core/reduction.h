@@ -7,7 +7,7 @@
 namespace scangrad {
 
 /// How to walk a reduction: the kept elements, and the reduced ones of each.
-struct Reduction {
+struct ReductionPlan {
   StridedLoop<2> kept;     // over the result and x
   StridedLoop<1> reduced;  // over x
 };
@@ -15,7 +15,7 @@ struct Reduction {
 /// x into `out`, which has stride 0 along the reduced dimensions. Both loops go through x by
 /// falling stride, so that the innermost runs over adjacent elements; expanded dimensions are
 /// outermost.
-static inline Reduction reduction(const Tensor& out, const Tensor& x) {
+static inline ReductionPlan reduction(const Tensor& out, const Tensor& x) {
   const auto key = [&](int dim) {
     const std::int64_t stride = x.strides()[dim];
     return stride == 0 ? std::numeric_limits<std::int64_t>::max() : std::abs(stride);
@@ -47,9 +47,9 @@ static inline Reduction reduction(const Tensor& out, const Tensor& x) {
 /// The same in two passes: parts of the reduced range to a scratch (chunks, kept), then the parts
 /// from there to the result.
 struct SplitReduction {
-  Reduction to_scratch, from_scratch;
+  ReductionPlan to_scratch, from_scratch;
 };
-static inline SplitReduction split(const Reduction& whole, std::int64_t chunks) {
+static inline SplitReduction split(const ReductionPlan& whole, std::int64_t chunks) {
   SplitReduction passes{whole, whole};
   std::int64_t step = 1;
   for (int dim = whole.kept.rank - 1; dim >= 0; --dim) {

@@ -22,13 +22,13 @@ template <class T>
 inline constexpr int width_of = 16 / static_cast<int>(sizeof(T));
 
 /// Kept elements are adjacent and reduced ones are not.
-bool by_columns(const Reduction& p) {
+bool by_columns(const ReductionPlan& p) {
   return p.kept.step(1) == 1 && p.kept.numel >= 4 && p.reduced.step(0) != 1;
 }
 
 /// Whether x can be read in packs along its adjacent dimension.
 template <class T>
-bool in_packs(const Reduction& p, const T* from) {
+bool in_packs(const ReductionPlan& p, const T* from) {
   constexpr int V = width_of<T>;
   const bool columns = by_columns(p);
   bool packed = aligned<V>(from) && (columns || p.reduced.step(0) == 1);
@@ -49,7 +49,7 @@ struct Parts {
 };
 /// As many as fill the device, by shape alone.
 template <class T>
-Parts parts_of(const Reduction& p) {
+Parts parts_of(const ReductionPlan& p) {
   const std::int64_t n = p.reduced.numel;
   std::int64_t length = n;
   if (by_columns(p)) {
@@ -64,7 +64,7 @@ Parts parts_of(const Reduction& p) {
 }
 
 template <class Op, class A, int V, class Out, class T>
-void reduce_by_columns(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+void reduce_by_columns(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
   constexpr int width = column_lanes * V;
   const std::int64_t tiles = (p.kept.numel + width - 1) / width;
   for_each_row(device, tiles * parts.count, [=] __device__(std::int64_t unit) {
@@ -98,7 +98,7 @@ void reduce_by_columns(Device device, const Reduction& p, Out* to, const T* from
 }
 
 template <class Op, class A, int V, class Out, class T>
-void reduce_by_rows(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
   constexpr int batch = 4;  // loads in flight
   int lanes = 1;
   while (lanes < 32 && lanes * V * batch < parts.length) lanes *= 2;
@@ -137,7 +137,7 @@ void reduce_by_rows(Device device, const Reduction& p, Out* to, const T* from, P
 }
 
 template <class Op, class A, class Out, class T>
-void reduce_pass(Device device, const Reduction& p, Out* to, const T* from, Parts parts) {
+void reduce_pass(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
   constexpr int V = width_of<T>;
   if (in_packs(p, from)) {
     if (by_columns(p)) return reduce_by_columns<Op, A, V>(device, p, to, from, parts);
@@ -151,7 +151,7 @@ template <class Op, class T>
 void reduce_typed(const Tensor& out, const Tensor& x) {
   using A = compute_type<T>;
   const Device device = x.device();
-  const Reduction p = reduction(out, x);
+  const ReductionPlan p = reduction(out, x);
   const Parts parts = parts_of<T>(p);
   if (parts.count == 1) return reduce_pass<Op, A>(device, p, out.data<T>(), x.data<T>(), parts);
 

@@ -10,7 +10,7 @@ using scan_functors::Largest, scan_functors::Smallest, scan_functors::Sum;
 constexpr std::int64_t tile = 512;  // columns reduced together; their totals stay in the L1 cache
 
 /// One reduction, and how its work is cut.
-struct ReducePlan : Reduction {
+struct ReducePlan : ReductionPlan {
   /// Kept elements are adjacent in memory and reduced ones are not: whole rows are added up.
   bool by_columns() const { return kept.step(1) == 1 && kept.row() >= 4 && reduced.step(0) != 1; }
   std::int64_t tiles_per_row() const { return (kept.row() + tile - 1) / tile; }
