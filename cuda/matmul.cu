@@ -191,7 +191,7 @@ void float_product(const Tensor& out, const Tensor& a, const Tensor& b,
 // ---- integers
 
 template <class T>
-void integer_product(const Tensor& out, const Tensor& a, const Tensor& b) {
+void integer_product(const Tensor& out, const Tensor& a, const Tensor& b, bool accumulate) {
   const std::int64_t m = out.shape()[1], n = out.shape()[2], k = a.shape()[2];
   const std::int64_t a0 = a.strides()[0], a1 = a.strides()[1], a2 = a.strides()[2];
   const std::int64_t b0 = b.strides()[0], b1 = b.strides()[1], b2 = b.strides()[2];
@@ -200,7 +200,7 @@ void integer_product(const Tensor& out, const Tensor& a, const Tensor& b) {
   T* const to = out.data<T>();
   for_each(out.device(), out.numel(), [=] __device__(std::int64_t i) {
     const std::int64_t batch = i / (m * n), row = i / n % m, column = i % n;
-    T total = 0;
+    T total = accumulate ? to[i] : 0;
     for (std::int64_t l = 0; l < k; ++l) {
       total += pa[batch * a0 + row * a1 + l * a2] * pb[batch * b0 + l * b1 + column * b2];
     }
@@ -208,23 +208,23 @@ void integer_product(const Tensor& out, const Tensor& a, const Tensor& b) {
   });
 }
 
-/// `out` is contiguous.
-void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32) {
-  switch (out.dtype()) {
+void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32,
+            bool accumulate) {
+  switch (a.dtype()) {
     case DType::f32:
-      if (squares<float>(out, a, b)) return;
-      return float_product(out, a, b, {float32});
+      if (!accumulate && squares<float>(out, a, b)) return;
+      return float_product(out, a, b, {float32, accumulate});
     case DType::f64:
-      if (squares<double>(out, a, b)) return;
-      return float_product(out, a, b, {});
+      if (!accumulate && squares<double>(out, a, b)) return;
+      return float_product(out, a, b, {float32, accumulate});
     case DType::bf16:
-      return float_product(out, a, b, {});
+      return float_product(out, a, b, {float32, accumulate});
     case DType::i32:
-      return integer_product<std::int32_t>(out, a, b);
+      return integer_product<std::int32_t>(out, a, b, accumulate);
     case DType::i64:
-      return integer_product<std::int64_t>(out, a, b);
+      return integer_product<std::int64_t>(out, a, b, accumulate);
     default:
-      unexpected_dtype(out.dtype());
+      unexpected_dtype(a.dtype());
   }
 }
 

@@ -37,9 +37,11 @@ using ReduceKernel = void(const Tensor& out, const Tensor& x);
 /// Largest or smallest along the middle dimension and its first place, i64: (outer, inner) each ←
 /// (outer, n, inner); all contiguous. A NaN wins.
 using ReduceAlongKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x);
-/// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
+/// (batch, m, n) ← (batch, m, k) × (batch, k, n), added to what `out` holds where `accumulate`;
+/// batch strides may be 0. `out` is contiguous and of the operands' dtype, or f32 where that is
+/// bf16: then nothing is rounded.
 using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b,
-                          Float32Matmul float32);
+                          Float32Matmul float32, bool accumulate);
 /// Each row of contiguous x and out, (rows, n) whatever the rank, by itself.
 using RowKernel = void(const Tensor& out, const Tensor& x);
 /// Its gradient from the output's, g, and the output, y; all contiguous and of one shape.

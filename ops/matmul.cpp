@@ -1,4 +1,5 @@
 #include <scangrad/autograd/grad_mode.h>
+#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/frontend.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/reduce.h>
@@ -10,6 +11,24 @@ namespace scangrad {
 namespace {
 
 thread_local Float32Matmul mode_of_thread = Float32Matmul::full;
+
+/// y ← a b, added to y where `accumulate`; the batches of a and b, both of rank ≥ 2, broadcast to
+/// those of y.
+void multiply(const Tensor& y, const Tensor& a, const Tensor& b, bool accumulate) {
+  if (y.numel() == 0) return;
+  const std::int64_t m = y.size(-2), k = a.size(-1), n = y.size(-1);
+  if (k == 0) {
+    if (!accumulate) backend(y.device()).fill(y, 0);
+    return;
+  }
+  const auto guard = no_grad();
+  const Shape batch = y.shape().slice(0, y.rank() - 2);
+  const auto folded = [&](const Tensor& t, std::int64_t rows, std::int64_t columns) {
+    return reshape(expand(t, with_matrix(batch, rows, columns)), {batch.numel(), rows, columns});
+  };
+  kernel_for("matmul", y.device(), &Kernels::matmul)(folded(y, m, n), folded(a, m, k),
+                                                     folded(b, k, n), float32_matmul(), accumulate);
+}
 
 /// Both operands have rank ≥ 2.
 Tensor matrix_product(const Tensor& a, const Tensor& b) {
@@ -27,16 +46,7 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
   const Shape batch =
       broadcast_shapes("matmul", sa.slice(0, a.rank() - 2), sb.slice(0, b.rank() - 2));
   Tensor y = empty(with_matrix(batch, m, n), a.options());
-  if (y.numel() > 0 && k == 0) {
-    backend(y.device()).fill(y, 0);
-  } else if (y.numel() > 0) {
-    const auto folded = [&](const Tensor& t, std::int64_t rows, std::int64_t columns) {
-      const auto guard = no_grad();
-      return reshape(expand(t, with_matrix(batch, rows, columns)), {batch.numel(), rows, columns});
-    };
-    kernel_for("matmul", y.device(), &Kernels::matmul)(folded(y, m, n), folded(a, m, k),
-                                                       folded(b, k, n), float32_matmul());
-  }
+  multiply(y, a, b, false);
   return record("matmul", {a, b}, y, {a, b}, [mode = float32_matmul()](const Backward& context) {
     const Float32MatmulMode same(mode);
     const Tensor& g = context.grad();
@@ -48,26 +58,42 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
   });
 }
 
-/// x (rows, in), weight (out, in), bias (out) or undefined → (rows, out). Both gradients are plain
-/// products too, and the weight's comes out in its own layout.
+/// The weight's gradient gᵀ x, in its own layout and dtype, from the output's gradient and the
+/// input that was saved.
+Tensor weight_gradient(const Backward& context, DType dtype) {
+  const Tensor turned = transpose(context.grad(), 0, 1);  // (out, rows)
+  const Tensor& x = context.saved[0];                     // (rows, in)
+  if (context.create_graph) return matrix_product(cast(turned, dtype), cast(x, dtype));
+  const Tensor& into = context.into[1];
+  if (into.defined()) {
+    multiply(into, turned, x, true);
+    return context.added(1);
+  }
+  const Tensor gradient = empty({turned.size(0), x.size(1)}, {dtype, x.device()});
+  multiply(gradient, turned, x, false);
+  return gradient;
+}
+
+/// x (rows, in), weight (out, in), bias (out) or undefined → (rows, out).
 Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Tensor w = cast(weight, x.dtype());
   Tensor y;
   {
     const auto guard = no_grad();
-    y = matrix_product(x, transpose(weight, 0, 1));
+    y = matrix_product(x, transpose(w, 0, 1));
     if (bias.defined() && y.numel() > 0) {
-      backend(y.device()).add_in_place(y, expand_view(bias, y.shape()));
+      backend(y.device()).add_in_place(y, expand_view(cast(bias, y.dtype()), y.shape()));
     }
   }
-  const auto mode = float32_matmul();
-  return record("linear", {x, weight, bias}, y, {x, weight}, [mode](const Backward& context) {
-    const Float32MatmulMode same(mode);
-    const Tensor& g = context.grad();  // (rows, out)
-    return Tensors{
-        context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
-        context.needs[1] ? matrix_product(transpose(g, 0, 1), context.saved[0]) : Tensor{},
-        context.needs[2] ? sum(g, {0}) : Tensor{}};
-  });
+  // Not w, the weight itself is the node's input: its gradient is never rounded to w's dtype.
+  return record("linear", {x, weight, bias}, y, {x, w},
+                [mode = float32_matmul(), dtype = weight.dtype()](const Backward& context) {
+                  const Float32MatmulMode same(mode);
+                  const Tensor& g = context.grad();  // (rows, out)
+                  return Tensors{context.needs[0] ? matrix_product(g, context.saved[1]) : Tensor{},
+                                 context.needs[1] ? weight_gradient(context, dtype) : Tensor{},
+                                 context.needs[2] ? cast(sum(g, {0}), dtype) : Tensor{}};
+                });
 }
 
 }  // namespace
@@ -94,7 +120,8 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_same_device("linear", x, weight);
-  check_same_dtype("linear", x, weight);
+  const bool mixed = x.dtype() == DType::bf16 && weight.dtype() == DType::f32;
+  if (!mixed) check_same_dtype("linear", x, weight);
   check_dtype("linear", x, FloatTypes{});
   check<ShapeError>(x.rank() > 0 && weight.rank() == 2 && x.shape().back() == weight.size(1),
                     "linear: input {} does not end in the columns of weight {}, which is (out, in)",
@@ -102,7 +129,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const std::int64_t in = weight.size(1), out = weight.size(0);
   if (bias.defined()) {
     check_same_device("linear", x, bias);
-    check_same_dtype("linear", x, bias);
+    check_same_dtype("linear", weight, bias);
     check<ShapeError>(bias.shape() == Shape{out}, "linear: bias {} does not have shape [{}]",
                       bias.shape(), out);
   }

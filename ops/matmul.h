@@ -32,7 +32,8 @@ class [[nodiscard]] Float32MatmulMode {
 Tensor matmul(const Tensor& a, const Tensor& b);
 
 /// x Wᵀ + bias, (…, in) → (…, out), as one tall product; weight (out, in), bias (out) or undefined.
-/// Throws ShapeError.
+/// Mixed precision: beside bf16 x, weight and bias may be f32. They are rounded for the product;
+/// the weight's gradient is not. Throws ShapeError and DTypeError.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
 
 }  // namespace scangrad
