@@ -54,7 +54,8 @@ struct Matrices {
 Matrices operand(const Tensor& t, const Layout& layout) {
   std::int64_t rows = t.shape()[2], columns = t.shape()[1];
   if (layout.operation == CUBLAS_OP_T) std::swap(rows, columns);
-  return {t.raw_data(), type_of(t.dtype()), rows, columns, layout.leading, t.strides()[0]};
+  const std::int64_t stride = t.shape()[0] == 1 ? 0 : t.strides()[0];
+  return {t.raw_data(), type_of(t.dtype()), rows, columns, layout.leading, stride};
 }
 
 /// The row-major product a b is, to cuBLAS, the column-major bᵀ aᵀ of the same memory.
@@ -64,6 +65,9 @@ struct Product {
   std::int64_t batch;
   cublasComputeType_t compute;
   bool accumulate;
+  cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
+  void* bias = nullptr;
+  void* gelu_input = nullptr;  // laid out as `out`
   double one_f64 = 1, zero_f64 = 0;
   float one = 1, zero = 0;
 
@@ -77,7 +81,7 @@ struct Product {
   std::int64_t depth() const { return left_operation == CUBLAS_OP_N ? left.columns : left.rows; }
   /// All that the heuristic's choice depends on.
   auto key(int device) const {
-    return std::array<std::int64_t, 20>{device,           batch,
+    return std::array<std::int64_t, 21>{device,           batch,
                                         out.rows,         out.columns,
                                         depth(),          left.leading,
                                         right.leading,    out.leading,
@@ -86,7 +90,8 @@ struct Product {
                                         right_operation,  left.type,
                                         out.type,         compute,
                                         left.alignment(), right.alignment(),
-                                        out.alignment(),  accumulate};
+                                        out.alignment(),  accumulate,
+                                        epilogue};
   }
 };
 
@@ -97,12 +102,13 @@ Product product_of(const Tensor& out, const Tensor& a, const Tensor& b,
   const cublasComputeType_t f32 = a.dtype() == DType::f32 && options.float32 == Float32Matmul::tf32
                                       ? CUBLAS_COMPUTE_32F_FAST_TF32
                                       : CUBLAS_COMPUTE_32F;
-  return {.out = {out.raw_data(), type_of(out.dtype()), n, m, n, m * n},
+  const std::int64_t batch = out.shape()[0];
+  return {.out = {out.raw_data(), type_of(out.dtype()), n, m, n, batch == 1 ? 0 : m * n},
           .left = operand(b, lb),
           .right = operand(a, la),
           .left_operation = lb.operation,
           .right_operation = la.operation,
-          .batch = out.shape()[0],
+          .batch = batch,
           .compute = a.dtype() == DType::f64 ? CUBLAS_COMPUTE_64F : f32,
           .accumulate = options.accumulate};
 }
@@ -110,13 +116,18 @@ Product product_of(const Tensor& out, const Tensor& a, const Tensor& b,
 /// cuBLASLt's descriptions of a product; they live on the stack.
 class Description {
  public:
-  Description(const Product& p, std::int64_t batch) {
+  explicit Description(const Product& p) {
     check_call(cublasLtMatmulDescInit(&operation, p.compute, p.scale()), "a matrix product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.left_operation);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.right_operation);
-    describe(left, p.left, batch);
-    describe(right, p.right, batch);
-    describe(out, p.out, batch);
+    describe(left, p.left, p.batch);
+    describe(right, p.right, p.batch);
+    describe(out, p.out, p.batch);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, p.epilogue);
+    if (p.bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    if (p.gelu_input == nullptr) return;
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.gelu_input);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.out.leading);
   }
   Description(const Description&) = delete;
   Description& operator=(const Description&) = delete;
@@ -187,7 +198,23 @@ std::optional<cublasLtMatmulAlgo_t> algorithm_for(int device, const Product& p,
   return entry->second;
 }
 
-/// What cuBLASLt has no kernel for.
+/// False where cuBLASLt has no kernel for it.
+bool run_by_cublas_lt(int device, const Product& p) {
+  constexpr std::int64_t most = 65535;  // matrices that one launch takes
+  if (p.batch > most) return false;
+  Description description(p);
+  const auto algorithm = algorithm_for(device, p, description);
+  if (!algorithm) return false;
+  const Workspace workspace = cublas_workspace(device);
+  check_call(cublasLtMatmul(cublas_lt(device), &description.operation, p.alpha(), p.left.data,
+                            &description.left, p.right.data, &description.right, p.beta(),
+                            p.out.data, &description.out, p.out.data, &description.out, &*algorithm,
+                            workspace.data, workspace.bytes, stream(device)),
+             "a matrix product");
+  return true;
+}
+
+/// Any plain product.
 void run_by_cublas(int device, const Product& p) {
   check_call(cublasGemmStridedBatchedEx_64(
                  cublas(device), p.left_operation, p.right_operation, p.out.rows, p.out.columns,
@@ -210,17 +237,33 @@ void gemm(const Tensor& out, const Tensor& a, const Tensor& b, const GemmOptions
   const int device = out.device().index;
   const DeviceGuard guard(device);
   const Product p = product_of(out, a, b, options);
-  constexpr std::int64_t most = 65535;  // matrices that one launch takes
-  if (p.batch > most) return run_by_cublas(device, p);
-  Description description(p, p.batch);
-  const auto algorithm = algorithm_for(device, p, description);
-  if (!algorithm) return run_by_cublas(device, p);
-  const Workspace workspace = cublas_workspace(device);
-  check_call(cublasLtMatmul(cublas_lt(device), &description.operation, p.alpha(), p.left.data,
-                            &description.left, p.right.data, &description.right, p.beta(),
-                            p.out.data, &description.out, p.out.data, &description.out, &*algorithm,
-                            workspace.data, workspace.bytes, stream(device)),
-             "a matrix product");
+  if (!run_by_cublas_lt(device, p)) run_by_cublas(device, p);
+}
+
+bool gemm_with_epilogue(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32,
+                        const Epilogue& epilogue) {
+  const bool biased = epilogue.bias.defined();
+  const bool has_gelu = epilogue.kind != Epilogue::Kind::bias;
+  // In f32 cuBLAS's GELU is less exact than ours.
+  if (has_gelu && (out.dtype() != DType::bf16 || out.shape()[2] % 8 != 0)) return false;
+  if (biased && reinterpret_cast<std::uintptr_t>(epilogue.bias.raw_data()) % 16 != 0) return false;
+  const int device = out.device().index;
+  const DeviceGuard guard(device);
+  Product p = product_of(out, a, b, {float32});
+  switch (epilogue.kind) {
+    case Epilogue::Kind::bias:
+      p.epilogue = CUBLASLT_EPILOGUE_BIAS;
+      break;
+    case Epilogue::Kind::gelu:
+      p.epilogue = biased ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+      break;
+    case Epilogue::Kind::gelu_backward:
+      p.epilogue = biased ? CUBLASLT_EPILOGUE_DGELU_BGRAD : CUBLASLT_EPILOGUE_DGELU;
+      break;
+  }
+  if (biased) p.bias = epilogue.bias.raw_data();
+  if (has_gelu) p.gelu_input = epilogue.gelu_input.raw_data();
+  return run_by_cublas_lt(device, p);
 }
 
 }  // namespace scangrad::cuda

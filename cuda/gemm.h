@@ -20,4 +20,20 @@ Tensor readable(const Tensor& t);
 /// dtype; `out` has that dtype, or is f32 where it is bf16. bf16 and f32 are summed in f32.
 void gemm(const Tensor& out, const Tensor& a, const Tensor& b, const GemmOptions& options = {});
 
+/// What is done to a product (batch 1, m, n) before it is rounded and stored.
+struct Epilogue {
+  enum class Kind : std::uint8_t {
+    bias,           ///< out = a b + bias
+    gelu,           ///< gelu_input = a b + bias, out = its GELU (tanh): bf16 only
+    gelu_backward,  ///< out = a b · GELU'(gelu_input), bias = the sum of its rows: bf16 only
+  };
+  Kind kind;
+  Tensor bias = {};        ///< (n) or undefined; contiguous
+  Tensor gelu_input = {};  ///< (m, n), contiguous
+};
+
+/// The same with an epilogue. Does nothing and returns false where cuBLAS has no kernel for it.
+bool gemm_with_epilogue(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32,
+                        const Epilogue& epilogue);
+
 }  // namespace scangrad::cuda

@@ -228,8 +228,35 @@ void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul f
   }
 }
 
+// ---- products with an epilogue
+
+/// (1, rows, columns), or the transpose of that.
+Tensor as_batch(const Tensor& t, bool transposed = false) {
+  const std::int64_t rows = t.shape()[0], columns = t.shape()[1];
+  if (!transposed) return t.as_strided({1, rows, columns}, {0, columns, 1}, t.offset());
+  return t.as_strided({1, columns, rows}, {0, 1, columns}, t.offset());
+}
+
+bool linear(const Tensor& out, const Tensor& gelu_input, const Tensor& x, const Tensor& weight,
+            const Tensor& bias, Float32Matmul float32) {
+  using Kind = Epilogue::Kind;
+  const Kind kind = gelu_input.defined() ? Kind::gelu : Kind::bias;
+  return gemm_with_epilogue(as_batch(out), as_batch(x), as_batch(weight, true), float32,
+                            {kind, bias, gelu_input});
+}
+
+bool gelu_linear_backward(const Tensor& out, const Tensor& dbias, const Tensor& g,
+                          const Tensor& weight, const Tensor& gelu_input, Float32Matmul float32) {
+  return gemm_with_epilogue(as_batch(out), as_batch(g), as_batch(weight), float32,
+                            {Epilogue::Kind::gelu_backward, dbias, gelu_input});
+}
+
 }  // namespace
 
-void fill_matmul(Kernels& table) { table.matmul = matmul; }
+void fill_matmul(Kernels& table) {
+  table.matmul = matmul;
+  table.linear = linear;
+  table.gelu_linear_backward = gelu_linear_backward;
+}
 
 }  // namespace scangrad::cuda
