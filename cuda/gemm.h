@@ -20,6 +20,10 @@ Tensor readable(const Tensor& t);
 /// dtype; `out` has that dtype, or is f32 where it is bf16. bf16 and f32 are summed in f32.
 void gemm(const Tensor& out, const Tensor& a, const Tensor& b, const GemmOptions& options = {});
 
+/// The same, `b` being square matrices of order 4, 8 or 16, by a kernel of our own in full
+/// precision. Does nothing and returns false for other operands (square_matmul.cu).
+bool multiply_by_squares(const Tensor& out, const Tensor& a, const Tensor& b);
+
 /// What is done to a product (batch 1, m, n) before it is rounded and stored.
 struct Epilogue {
   enum class Kind : std::uint8_t {

@@ -6,96 +6,6 @@
 namespace scangrad::cuda {
 namespace {
 
-// ---- small square matrices: cuBLAS's smallest tile is larger than they are
-
-/// How a batch of dense matrices of order n lies in memory.
-template <class T>
-struct Squares {
-  const T* data;
-  std::int64_t stride;  // from one matrix to the next
-  bool transposed;
-};
-
-constexpr int block_elements = 4 * block_threads;  // of a block's matrices
-
-/// Four elements of a matrix, the ones from `element` on in the order of memory, to `matrix`, where
-/// rows lie one after another.
-template <int N, class T>
-__device__ void load_square(T* matrix, const Squares<T>& from, std::int64_t index, int element) {
-  const Pack<T, 4> pack = load_pack<4>(from.data + index * from.stride + element);
-  if (!from.transposed) return store_pack(matrix + element, pack);
-  for (int j = 0; j < 4; ++j) matrix[(element % N + j) * N + element / N] = pack.values[j];
-}
-
-/// out (batch, N, N) ← a b; a thread computes four neighbours of a row.
-template <int N, class T>
-__global__ void __launch_bounds__(block_threads)
-    squares_kernel(std::int64_t batch, T* out, Squares<T> a, Squares<T> b) {
-  __shared__ alignas(16) T left[block_elements], right[block_elements];
-  constexpr int size = N * N;
-  const int place = static_cast<int>(threadIdx.x) * 4 / size * size;  // of the matrix in the block
-  const int element = static_cast<int>(threadIdx.x) * 4 % size;       // in the matrix
-  const std::int64_t index = (std::int64_t{blockIdx.x} * block_elements + place) / size;
-  if (index < batch) {
-    load_square<N>(left + place, a, index, element);
-    load_square<N>(right + place, b, index, element);
-  }
-  __syncthreads();
-  if (index >= batch) return;
-  const T* const row = left + place + element / N * N;
-  const T* const columns = right + place + element % N;
-  Pack<T, 4> total = {};
-  for (int l = 0; l < N; l += 4) {
-    const Pack<T, 4> x = load_pack<4>(row + l);
-    for (int i = 0; i < 4; ++i) {
-      const Pack<T, 4> y = load_pack<4>(columns + (l + i) * N);
-      for (int j = 0; j < 4; ++j) total.values[j] += x.values[i] * y.values[j];
-    }
-  }
-  store_pack(out + index * size + element, total);
-}
-
-template <int N, class T>
-void squares_product(const Tensor& out, const Squares<T>& a, const Squares<T>& b) {
-  const DeviceGuard guard(out.device().index);
-  const std::int64_t blocks = (out.numel() + block_elements - 1) / block_elements;
-  squares_kernel<N>
-      <<<static_cast<unsigned>(blocks), block_threads, 0, stream(out.device().index)>>>(
-          out.shape()[0], out.data<T>(), a, b);
-  check_launch(out.device().index, std::source_location::current());
-}
-
-/// Whether `t` can be read as Squares.
-template <class T>
-bool has_squares(const Tensor& t) {
-  const Strides& s = t.strides();
-  const std::int64_t n = t.shape()[1];
-  const bool dense = (s[1] == n && s[2] == 1) || (s[1] == 1 && s[2] == n);
-  return t.shape()[2] == n && dense && s[0] % 4 == 0 && aligned<4>(t.data<T>());
-}
-
-/// Products of batches of matrices of order 4, 8 or 16, where `a` and `b` are such.
-template <class T>
-bool squares(const Tensor& out, const Tensor& a, const Tensor& b) {
-  if (out.shape()[0] == 1 || !has_squares<T>(a) || !has_squares<T>(b)) return false;
-  const auto as_squares = [](const Tensor& t) {
-    return Squares<T>{t.data<T>(), t.strides()[0], t.strides()[2] != 1};
-  };
-  switch (out.shape()[1]) {
-    case 4:
-      squares_product<4>(out, as_squares(a), as_squares(b));
-      return true;
-    case 8:
-      squares_product<8>(out, as_squares(a), as_squares(b));
-      return true;
-    case 16:
-      squares_product<16>(out, as_squares(a), as_squares(b));
-      return true;
-    default:
-      return false;
-  }
-}
-
 // ---- long sums: a result of few tiles would keep most of the chip idle
 
 constexpr int slices = block_threads / 32;
@@ -210,13 +120,10 @@ void integer_product(const Tensor& out, const Tensor& a, const Tensor& b, bool a
 
 void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32,
             bool accumulate) {
+  if (!accumulate && multiply_by_squares(out, a, b)) return;
   switch (a.dtype()) {
     case DType::f32:
-      if (!accumulate && squares<float>(out, a, b)) return;
-      return float_product(out, a, b, {float32, accumulate});
     case DType::f64:
-      if (!accumulate && squares<double>(out, a, b)) return;
-      return float_product(out, a, b, {float32, accumulate});
     case DType::bf16:
       return float_product(out, a, b, {float32, accumulate});
     case DType::i32:

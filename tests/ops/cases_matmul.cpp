@@ -148,6 +148,8 @@ std::vector<OpCase> matmul_cases() {
                                                                {{4096, 8}, {8, 4}},
                                                                {{2, 4096, 8}, {2, 8, 4}},
                                                                {{90, 16, 16}, {90, 16, 16}},
+                                                               {{2, 24, 8}, {2, 8, 8}},
+                                                               {{2, 3, 32, 4}, {3, 4, 4}},
                                                                {{4, 70, 80}, {4, 80, 20}}};
   std::vector<Operands> calls;
   for (const auto& [a, b] : shapes) calls.push_back({values(a), values(b)});
