@@ -99,6 +99,14 @@ class Run {
     return leads_to_target_.count(edge.node.get()) > 0 || node_targets_.count(edge.node.get()) > 0;
   }
 
+  /// The gradient of a leaf, where it may be edited in place.
+  Tensor gradient_to_add_to(const Edge& edge) const {
+    if (!targets_.empty() || create_graph_ || !edge.leaf.defined()) return {};
+    const Tensor& stored = edge.leaf.autograd().grad;
+    const bool plain = stored.defined() && !stored.requires_grad() && stored.is_contiguous();
+    return plain ? stored : Tensor{};
+  }
+
   void step(Node& node) {
     const auto waiting = grads_.find(&node);
     if (waiting == grads_.end()) return;
@@ -116,13 +124,16 @@ class Run {
                      "backward: the graph of {} was freed by an earlier backward; pass "
                      "retain_graph to go through it twice",
                      node.name);
-    Backward context{std::move(grads), node.unpack_saved(), {}, create_graph_};
+    Backward context{std::move(grads), node.unpack_saved(), {}, create_graph_, {}};
     for (std::size_t i = 0; i < context.grads.size(); ++i) {
       if (!context.grads[i].defined()) {
         context.grads[i] = zeros(node.output_metas[i].shape, node.output_metas[i].options);
       }
     }
-    for (const Edge& edge : node.inputs) context.needs.push_back(wanted(edge));
+    for (const Edge& edge : node.inputs) {
+      context.needs.push_back(wanted(edge));
+      context.into.push_back(gradient_to_add_to(edge));
+    }
     Tensors results = node.backward(context);
     context = {};  // what was saved may now be reused in place
     deliver(node, std::move(results));

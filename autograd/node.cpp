@@ -27,6 +27,11 @@ TensorMeta meta_of(const Tensor& tensor) {
 
 }  // namespace
 
+Tensor Backward::added(std::size_t i) const {
+  into[i].storage()->bump_version();
+  return {};
+}
+
 /// A chain of 100,000 nodes must not be destroyed by recursion: what a node owns is moved to a
 /// list that the outermost destructor empties.
 Node::~Node() {

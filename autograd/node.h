@@ -17,9 +17,15 @@ struct Backward {
   std::vector<bool> needs;  ///< which inputs' gradients are asked for; others may be left undefined
   bool create_graph =
       false;  ///< higher derivatives are asked for: only recorded operations will do
+  /// For an input that is a leaf with a gradient: that gradient, contiguous, where backward may add
+  /// to it (`added`) and leave its result undefined, which saves a tensor and a pass. Else
+  /// undefined.
+  Tensors into = {};
 
   /// Gradient of output i.
   const Tensor& grad(std::size_t i = 0) const { return grads[i]; }
+  /// Says that input i's gradient was added to `into[i]`; the result for it.
+  Tensor added(std::size_t i) const;
 };
 
 /// From the outputs' gradients to the inputs' (one each; undefined where there is none). Written

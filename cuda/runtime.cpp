@@ -14,6 +14,7 @@ namespace {
 struct DeviceState {
   cudaStream_t stream = nullptr;
   cublasHandle_t cublas = nullptr;
+  void* workspace = nullptr;
   FaultWord fault = {};
   int multiprocessors = 0;
   bool capturing = false;
@@ -27,9 +28,9 @@ DeviceState make_state(int device) {
   check_call(cudaStreamCreateWithFlags(&state.stream, cudaStreamNonBlocking), "a stream");
   check_call(cublasCreate(&state.cublas), "cuBLAS");
   check_call(cublasSetStream(state.cublas, state.stream), "cuBLAS's stream");
-  void* workspace = nullptr;
-  check_call(cudaMalloc(&workspace, workspace_bytes), "cuBLAS's workspace");
-  check_call(cublasSetWorkspace(state.cublas, workspace, workspace_bytes), "cuBLAS's workspace");
+  check_call(cudaMalloc(&state.workspace, workspace_bytes), "cuBLAS's workspace");
+  check_call(cublasSetWorkspace(state.cublas, state.workspace, workspace_bytes),
+             "cuBLAS's workspace");
   void* fault = nullptr;
   check_call(cudaHostAlloc(&fault, sizeof(IndexFault), cudaHostAllocMapped), "mapped memory");
   state.fault.fault = new (fault) IndexFault{};
@@ -91,6 +92,10 @@ DeviceGuard::~DeviceGuard() { cudaSetDevice(previous_); }
 
 cudaStream_t stream(int device) { return state_of(device).stream; }
 cublasHandle_t cublas(int device) { return state_of(device).cublas; }
+cublasLtHandle_t cublas_lt(int device) {
+  return reinterpret_cast<cublasLtHandle_t>(state_of(device).cublas);  // as cuBLAS documents
+}
+Workspace cublas_workspace(int device) { return {state_of(device).workspace, workspace_bytes}; }
 int multiprocessors(int device) { return state_of(device).multiprocessors; }
 FaultWord fault_word(int device) { return state_of(device).fault; }
 

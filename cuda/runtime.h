@@ -1,9 +1,11 @@
 #pragma once
 #include <scangrad/core/device.h>
 
+#include <cublasLt.h>
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
 
@@ -40,6 +42,14 @@ bool launches_wait();
 /// cuBLAS on that stream, in full precision and with a workspace of its own, so that the same call
 /// gives the same bits.
 cublasHandle_t cublas(int device);
+/// The same handle, for cuBLASLt.
+cublasLtHandle_t cublas_lt(int device);
+/// That workspace: of one size, since the choice of a kernel depends on it, and used by one stream.
+struct Workspace {
+  void* data;
+  std::size_t bytes;
+};
+Workspace cublas_workspace(int device);
 /// The number of multiprocessors.
 int multiprocessors(int device);
 

@@ -145,7 +145,7 @@ Tensor LanguageModel::starts(const Tensor& tokens) const {
 }
 
 Tensor LanguageModel::logits(const Tensor& x) const {
-  return linear(ln_f_.forward(x), cast(wte_.weight, x.dtype()));
+  return linear(ln_f_.forward(x), wte_.weight);
 }
 
 Tensor LanguageModel::forward(const Tensor& tokens) {

@@ -1,5 +1,4 @@
 #include <scangrad/models/linear.h>
-#include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/random.h>
 
@@ -13,8 +12,6 @@ Linear::Linear(std::int64_t in, std::int64_t out, double std, Generator& generat
   register_parameter("bias", bias);
 }
 
-Tensor Linear::forward(const Tensor& x) const {
-  return linear(x, cast(weight, x.dtype()), bias.defined() ? cast(bias, x.dtype()) : bias);
-}
+Tensor Linear::forward(const Tensor& x) const { return linear(x, weight, bias); }
 
 }  // namespace scangrad

@@ -1,4 +1,5 @@
 #include <scangrad/models/mlp.h>
+#include <scangrad/ops/matmul.h>
 
 namespace scangrad {
 
@@ -13,7 +14,8 @@ Mlp::Mlp(const MlpConfig& config, Generator& generator)
 }
 
 Tensor Mlp::forward(const Tensor& x, const Tensor& /*starts*/) {
-  return dropout_.forward(c_proj_.forward(gelu(c_fc_.forward(x), gelu_)));
+  return dropout_.forward(
+      feed_forward(x, c_fc_.weight, c_fc_.bias, c_proj_.weight, c_proj_.bias, gelu_));
 }
 
 }  // namespace scangrad

@@ -9,7 +9,6 @@
 // type: float for bf16 tensors, the element type otherwise.
 namespace scangrad::functors {
 
-inline constexpr double inverse_sqrt2 = 0.70710678118654752440;
 inline constexpr double inverse_sqrt_2pi = 0.39894228040143267794;
 inline constexpr double two_over_sqrt_pi = 1.12837916709551257390;
 inline constexpr double sqrt_2_over_pi = 0.79788456080286535588;
@@ -42,7 +41,7 @@ SCANGRAD_FUNCTOR(Sigmoid, return T(1) / (T(1) + math::exp(-x));)
 SCANGRAD_FUNCTOR(Relu, return x < T(0) ? T(0) : x;)  // NaN stays NaN
 SCANGRAD_FUNCTOR(Silu, return x / (T(1) + math::exp(-x));)
 /// x Φ(x). Hendrycks and Gimpel: "Gaussian error linear units" (2016).
-SCANGRAD_FUNCTOR(GeluErf, return T(0.5) * x * (T(1) + math::erf(x * T(inverse_sqrt2)));)
+SCANGRAD_FUNCTOR(GeluErf, return x * math::normal(x).cdf;)
 /// The paper's approximation, as in GPT-2.
 SCANGRAD_FUNCTOR(GeluTanh, const T u = T(sqrt_2_over_pi) * (x + T(gelu_cubic) * x * x * x);
                  return T(0.5) * x * (T(1) + math::tanh(u));)
@@ -110,9 +109,8 @@ SCANGRAD_FUNCTOR(SigmoidBackward, return a * b * (T(1) - b);)
 SCANGRAD_FUNCTOR(ReluBackward, return b > T(0) ? a : T(0);)
 SCANGRAD_FUNCTOR(SiluBackward, const T s = T(1) / (T(1) + math::exp(-b));
                  return a * s * (T(1) + b * (T(1) - s));)
-SCANGRAD_FUNCTOR(GeluErfBackward, const T cdf = T(0.5) * (T(1) + math::erf(b * T(inverse_sqrt2)));
-                 const T pdf = T(inverse_sqrt_2pi) * math::exp(T(-0.5) * b * b);
-                 return a * (cdf + b * pdf);)
+SCANGRAD_FUNCTOR(GeluErfBackward, const math::Normal<T> normal = math::normal(b);
+                 return a * (normal.cdf + b * normal.pdf);)
 SCANGRAD_FUNCTOR(GeluTanhBackward,
                  const T t = math::tanh(T(sqrt_2_over_pi) * (b + T(gelu_cubic) * b * b * b));
                  const T slope = T(sqrt_2_over_pi) * (T(1) + T(3 * gelu_cubic) * b * b);

@@ -37,9 +37,22 @@ using ReduceKernel = void(const Tensor& out, const Tensor& x);
 /// Largest or smallest along the middle dimension and its first place, i64: (outer, inner) each ←
 /// (outer, n, inner); all contiguous. A NaN wins.
 using ReduceAlongKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x);
-/// (batch, m, n) ← (batch, m, k) × (batch, k, n); batch strides may be 0.
+/// (batch, m, n) ← (batch, m, k) × (batch, k, n), added to what `out` holds where `accumulate`;
+/// batch strides may be 0. `out` is contiguous and of the operands' dtype, or f32 where that is
+/// bf16: then nothing is rounded.
 using MatmulKernel = void(const Tensor& out, const Tensor& a, const Tensor& b,
-                          Float32Matmul float32);
+                          Float32Matmul float32, bool accumulate);
+/// A product with what follows it in the same pass, by devices that can; may be null. `false`, and
+/// nothing done, where there is none for these operands. All contiguous and of one dtype.
+/// out (rows, out) ← x (rows, in) weightᵀ + bias; where `gelu_input` (rows, out) is defined the sum
+/// goes there, and its GELU (tanh) to `out`. weight (out, in), bias (out) or undefined.
+using LinearKernel = bool(const Tensor& out, const Tensor& gelu_input, const Tensor& x,
+                          const Tensor& weight, const Tensor& bias, Float32Matmul float32);
+/// out (rows, in) ← g (rows, out) weight · GELU'(gelu_input), of the tanh form, and its sum over
+/// rows, (in), to dbias, which may be undefined.
+using GeluLinearBackwardKernel = bool(const Tensor& out, const Tensor& dbias, const Tensor& g,
+                                      const Tensor& weight, const Tensor& gelu_input,
+                                      Float32Matmul float32);
 /// Each row of contiguous x and out, (rows, n) whatever the rank, by itself.
 using RowKernel = void(const Tensor& out, const Tensor& x);
 /// Its gradient from the output's, g, and the output, y; all contiguous and of one shape.

@@ -1,5 +1,6 @@
 #pragma once
 #include <scangrad/core/tensor.h>
+#include <scangrad/ops/elementwise.h>
 
 #include <cstdint>
 
@@ -32,7 +33,14 @@ class [[nodiscard]] Float32MatmulMode {
 Tensor matmul(const Tensor& a, const Tensor& b);
 
 /// x Wᵀ + bias, (…, in) → (…, out), as one tall product; weight (out, in), bias (out) or undefined.
-/// Throws ShapeError.
+/// Mixed precision: beside bf16 x, weight and bias may be f32. They are rounded for the product;
+/// the weight's gradient is not. Throws ShapeError and DTypeError.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+/// gelu(x W₁ᵀ + bias₁) W₂ᵀ + bias₂, (…, in) → (…, out), with the operands of two `linear`; biases
+/// may be undefined. One operation, so that a device can do GELU and its gradient along with a
+/// product: CUDA does in bf16, of the tanh form.
+Tensor feed_forward(const Tensor& x, const Tensor& weight1, const Tensor& bias1,
+                    const Tensor& weight2, const Tensor& bias2, Gelu form = Gelu::erf);
 
 }  // namespace scangrad

@@ -118,9 +118,14 @@ void integer_products(const Tensor& out, const Tensor& a, const Tensor& b) {
   });
 }
 
-/// `out` is contiguous.
-void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul /*float32*/) {
-  switch (out.dtype()) {
+void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul float32,
+            bool accumulate) {
+  if (accumulate) {
+    const Tensor product = empty(out.shape(), out.options());
+    matmul(product, a, b, float32, false);
+    return backend(out.device()).add_in_place(out, product);
+  }
+  switch (a.dtype()) {
     case DType::f32:
       return float_products<float>(out, a, b);
     case DType::f64:
@@ -129,13 +134,15 @@ void matmul(const Tensor& out, const Tensor& a, const Tensor& b, Float32Matmul /
       return integer_products<std::int32_t>(out, a, b);
     case DType::i64:
       return integer_products<std::int64_t>(out, a, b);
-    case DType::bf16: {  // in f32, rounded once
-      const Tensor wide = empty(out.shape(), {DType::f32, out.device()});
+    case DType::bf16: {  // in f32, rounded at most once
+      const bool rounds = out.dtype() == DType::bf16;
+      const Tensor wide = rounds ? empty(out.shape(), {DType::f32, out.device()}) : out;
       float_products<float>(wide, dense_copy<float>(a), dense_copy<float>(b));
-      return raw_copy(out, wide);
+      if (rounds) raw_copy(out, wide);
+      return;
     }
     default:
-      unexpected_dtype(out.dtype());
+      unexpected_dtype(a.dtype());
   }
 }
 

@@ -1,6 +1,9 @@
 #include <scangrad/ops/matmul.h>
 #include <scangrad/tests/ops/op_case.h>
 
+#include <cmath>
+#include <tuple>
+
 namespace sg = scangrad;
 using reference::Array;
 using reference::Arrays;
@@ -61,6 +64,69 @@ Arrays linear_reference(const Arrays& in) {
   return {y};
 }
 
+/// gelu(x weight1ᵀ + bias1) weight2ᵀ + bias2; each bias after its weight, if there are any.
+reference::Function feed_forward_reference(double (*gelu)(double)) {
+  return [gelu](const Arrays& in) {
+    const bool biased = in.size() == 5;
+    Array h = linear_reference(biased ? Arrays{in[0], in[1], in[2]} : Arrays{in[0], in[1]})[0];
+    for (std::int64_t i = 0; i < h.numel(); ++i) h[i] = gelu(h[i]);
+    return linear_reference(biased ? Arrays{h, in[3], in[4]} : Arrays{h, in[2]});
+  };
+}
+
+double gelu_erf(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
+double gelu_tanh(double x) {
+  const double pi = std::acos(-1.0);
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+}
+
+template <sg::Gelu form>
+sg::Tensors feed_forward(const sg::Tensors& in) {
+  if (in.size() == 3) return {sg::feed_forward(in[0], in[1], {}, in[2], {}, form)};
+  return {sg::feed_forward(in[0], in[1], in[2], in[3], in[4], form)};
+}
+
+std::vector<OpCase> feed_forward_cases() {
+  std::vector<Operands> plain, biased;
+  for (const auto& [x, hidden, out] :
+       std::vector<std::tuple<sg::Shape, std::int64_t, std::int64_t>>{{{3}, 4, 2},
+                                                                      {{1, 1}, 1, 1},
+                                                                      {{0, 3}, 4, 2},
+                                                                      {{2, 0}, 3, 2},
+                                                                      {{2, 3}, 0, 2},
+                                                                      {{2, 3, 4}, 5, 3},
+                                                                      {{2, 6, 8}, 16, 8},
+                                                                      {{300, 70}, 24, 16}}) {
+    const Operand w1 = values({hidden, x.back()}, -0.5, 0.5), w2 = values({out, hidden});
+    plain.push_back({values(x), w1, w2});
+    biased.push_back({values(x), w1, values({hidden}), w2, values({out})});
+  }
+  // Products of up to 1 and then of up to 2 times |h|, h being stored in between.
+  const Tolerance tolerance{
+      [](const sg::Tensors& in) { return double(in[0].shape().back() + in[1].size(0)); }, 8, true};
+  return {{.name = "feed_forward",
+           .op = feed_forward<sg::Gelu::erf>,
+           .reference = feed_forward_reference(gelu_erf),
+           .inputs = plain,
+           .tolerance = tolerance},
+          {.name = "feed_forward.tanh",
+           .op = feed_forward<sg::Gelu::tanh>,
+           .reference = feed_forward_reference(gelu_tanh),
+           .inputs = plain,
+           .covers = {"gelu_linear_backward"},
+           .tolerance = tolerance},
+          {.name = "feed_forward.bias",
+           .op = feed_forward<sg::Gelu::erf>,
+           .reference = feed_forward_reference(gelu_erf),
+           .inputs = biased,
+           .tolerance = tolerance},
+          {.name = "feed_forward.tanh.bias",
+           .op = feed_forward<sg::Gelu::tanh>,
+           .reference = feed_forward_reference(gelu_tanh),
+           .inputs = biased,
+           .tolerance = tolerance}};
+}
+
 }  // namespace
 
 std::vector<OpCase> matmul_cases() {
@@ -76,7 +142,14 @@ std::vector<OpCase> matmul_cases() {
                                                                {{3, 2}, {2, 2, 2}},
                                                                {{2, 1, 2, 3}, {3, 3, 2}},
                                                                {{3}, {2, 3, 2}},
+                                                               {{3, 4, 4}, {3, 4, 4}},
+                                                               {{5, 8, 8}, {8, 8}},
                                                                {{150, 140}, {140, 3}},
+                                                               {{4096, 8}, {8, 4}},
+                                                               {{2, 4096, 8}, {2, 8, 4}},
+                                                               {{90, 16, 16}, {90, 16, 16}},
+                                                               {{2, 24, 8}, {2, 8, 8}},
+                                                               {{2, 3, 32, 4}, {3, 4, 4}},
                                                                {{4, 70, 80}, {4, 80, 20}}};
   std::vector<Operands> calls;
   for (const auto& [a, b] : shapes) calls.push_back({values(a), values(b)});
@@ -98,20 +171,23 @@ std::vector<OpCase> matmul_cases() {
   const auto linear = [](const sg::Tensors& in) {
     return sg::Tensors{sg::linear(in[0], in[1], in.size() > 2 ? in[2] : sg::Tensor{})};
   };
-  return {{.name = "matmul",
-           .op = [](const sg::Tensors& in) { return sg::Tensors{sg::matmul(in[0], in[1])}; },
-           .reference = matmul_reference,
-           .inputs = calls,
-           .dtypes = {sg::f64, sg::f32, sg::bf16, sg::i64},
-           .tolerance = dot_products},
-          {.name = "linear",
-           .op = linear,
-           .reference = linear_reference,
-           .inputs = layers,
-           .tolerance = dot_products},
-          {.name = "linear.bias",
-           .op = linear,
-           .reference = linear_reference,
-           .inputs = biased_layers,
-           .tolerance = {dot_products.terms, 4, true}}};
+  std::vector<OpCase> rows = {
+      {.name = "matmul",
+       .op = [](const sg::Tensors& in) { return sg::Tensors{sg::matmul(in[0], in[1])}; },
+       .reference = matmul_reference,
+       .inputs = calls,
+       .dtypes = {sg::f64, sg::f32, sg::bf16, sg::i64},
+       .tolerance = dot_products},
+      {.name = "linear",
+       .op = linear,
+       .reference = linear_reference,
+       .inputs = layers,
+       .tolerance = dot_products},
+      {.name = "linear.bias",
+       .op = linear,
+       .reference = linear_reference,
+       .inputs = biased_layers,
+       .tolerance = {dot_products.terms, 4, true}}};
+  for (OpCase& row : feed_forward_cases()) rows.push_back(std::move(row));
+  return rows;
 }

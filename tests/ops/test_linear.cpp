@@ -46,10 +46,45 @@ TEST_CASE("linear's gradients are those of its composition, strided input includ
   }
 }
 
+TEST_CASE("linear rounds f32 weights beside bf16 input, but not their gradients",
+          "[mixed precision: an update of the weights may be smaller than bf16's steps]") {
+  const Tensor x = cast(ramp({300, 4}), bf16), g = cast(ramp({300, 5}), bf16);
+  Tensor weight = cast(ramp({5, 4}) * 1.001, f32), bias = cast(ramp({5}), f32);
+  for (Tensor* leaf : {&weight, &bias}) leaf->requires_grad_(true);
+  const Tensor y = linear(x, weight, bias);
+  CHECK(y.dtype() == bf16);
+  CHECK(y.to_vector<double>() ==
+        linear(x, cast(weight, bf16), cast(bias, bf16)).to_vector<double>());
+
+  const Tensor exact = matmul(transpose(cast(g, f64), 0, 1), cast(x, f64));
+  const Tensors plain = grad({sum(cast(y, f32) * cast(g, f32))}, {weight, bias});
+  CHECK(plain[0].dtype() == f32);
+  CHECK(plain[1].dtype() == f32);
+  CHECK(sum(abs(plain[0] - cast(exact, f32))).item<double>() < 1e-4);
+  CHECK(sum(abs(cast(plain[0], bf16) - plain[0])).item<double>() > 1e-2);  // bf16 has not these
+}
+
+TEST_CASE("linear adds the weight's gradient to the one that the weight has",
+          "[without a tensor between: the optimizer's gradients stay where they are]") {
+  for (const DType dtype : {f32, bf16}) {
+    const Tensor x = cast(ramp({6, 4}), dtype);
+    Tensor weight = cast(ramp({5, 4}), f32).requires_grad_(true);
+    const Tensor stored = ones({5, 4});
+    weight.set_grad(stored);
+    for (int i = 0; i < 2; ++i) backward(linear(x, weight), ones({6, 5}, {dtype}));
+    CHECK(weight.grad().impl() == stored.impl());
+    const Tensor once = expand(sum(cast(x, f32), {0}, true), {5, 4});
+    CHECK(stored.to_vector<double>() == (once * 2.0 + 1.0).to_vector<double>());
+    // A tensor saved before the addition would be noticed.
+    CHECK(stored.storage()->version() == 2);
+  }
+}
+
 TEST_CASE("linear names operands that do not fit", "[a wrong layer size is the usual mistake]") {
   CHECK_THROWS_WITH(linear(ramp({2, 3}), ramp({5, 4})),
                     ContainsSubstring("linear: input [2,3]") && ContainsSubstring("weight [5,4]"));
   CHECK_THROWS_WITH(linear(ramp({2, 4}), ramp({5, 4}), ramp({4})),
                     ContainsSubstring("bias [4] does not have shape [5]"));
   CHECK_THROWS_AS(linear(ramp({2, 4}), ones({5, 4})), DTypeError);
+  CHECK_THROWS_AS(linear(ones({2, 4}), ones({5, 4}, {bf16})), DTypeError);
 }
