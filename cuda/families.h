@@ -17,6 +17,7 @@ void fill_loss(Kernels& table);
 void fill_linalg(Kernels& table);
 void fill_scan(Kernels& table);
 void fill_scalar_scan(Kernels& table);
+void fill_linear_scan(Kernels& table);
 void fill_sort(Kernels& table);
 
 }  // namespace scangrad::cuda
