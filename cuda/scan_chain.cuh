@@ -2,8 +2,6 @@
 // How blocks that scan neighbouring tiles of a sequence hear of each other within one kernel.
 #include <scangrad/cuda/scan_monoids.cuh>
 
-#include <cuda/atomic>
-
 namespace scangrad::cuda {
 
 /// Tiles come in groups of 32 and groups in supergroups of 32. Each tile publishes its product, the
@@ -71,13 +69,14 @@ struct Chain {
     if (lane < width) totals[slot * width + lane] = x;
     __syncwarp();
     if (lane == 0) {
-      ::cuda::atomic_ref<unsigned, ::cuda::thread_scope_device>(ready[slot])
-          .store(1u, ::cuda::memory_order_release);
+      asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(ready + slot), "r"(1u) : "memory");
     }
   }
   __device__ void wait(std::int64_t slot) const {
-    const ::cuda::atomic_ref<unsigned, ::cuda::thread_scope_device> flag(ready[slot]);
-    while (flag.load(::cuda::memory_order_acquire) == 0) __nanosleep(20);
+    unsigned there = 0;
+    while (there == 0) {
+      asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(there) : "l"(ready + slot) : "memory");
+    }
   }
   /// start ∘ the products in `count` < 32 slots, by a warp: a lane takes `width` of them for one
   /// column.

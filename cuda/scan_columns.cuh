@@ -8,7 +8,7 @@ namespace scangrad::cuda {
 
 /// Steps of a run, as many as registers hold.
 template <class P>
-inline constexpr int column_run = P::inputs * sizeof(typename P::C) <= 8 ? 16 : 8;
+inline constexpr int column_run = P::inputs * sizeof(typename P::C) <= 4 ? 16 : 8;
 
 /// A tile is `width` sequences by scan_threads/width runs. A block scans its sequences tile by
 /// tile, or one tile of a chain. Marks are found and steps combined twice, first for the run's

@@ -5,13 +5,16 @@
 #include <scangrad/cuda/scan_chain.cuh>
 #include <scangrad/cuda/scan_steps.cuh>
 
+#include <cuda_pipeline.h>
+
 #include <numeric>
 #include <type_traits>
 
 namespace scangrad::cuda {
 
-/// A tile of one operand in shared memory: packs of 16 bytes in the order of the scan, `packs` for
-/// each thread, placed so that neither a thread's own packs nor neighbouring ones share banks.
+/// A tile of one operand in shared memory: packs of 16 bytes in the order of the scan, values in a
+/// pack in that of memory. Each thread has `packs` of them, placed so that neither a thread's own
+/// packs nor neighbouring ones share banks.
 template <class T, int packs>
 struct RowTile {
   static constexpr int pack = 16 / sizeof(T);
@@ -42,7 +45,7 @@ struct Packed {
 /// The tiles [block * tiles_each, …) in memory, or one tile of the chain. Warps load and store just
 /// what their own threads scan.
 template <class P>
-__global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 4 : 6)
+__global__ void __launch_bounds__(scan_threads, P::inputs == 1 ? 5 : 4)
     scan_rows_kernel(const P scan, const Chain<typename P::Monoid> chain, Packed packed,
                      std::int64_t tiles, std::int64_t tiles_each) {
   using M = typename P::Monoid;
@@ -68,33 +71,24 @@ __global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 4 : 6)
     const std::int64_t tile = from_end ? --end : begin++;
     const std::int64_t base = tile * Tile::size;
     const bool whole = base + Tile::size <= numel;
-    // Where in the tile the pack or value number i of the scan's order lies.
+    // Where in the tile pack i lies, and value i of all packs.
     const auto pack_at = [&](int i) {
       return (from_end ? scan_threads * packs - 1 - i : i) * Tile::pack;
     };
-    const auto value_at = [&](int i) { return from_end ? Tile::size - 1 - i : i; };
+    const auto value_at = [&](int i) { return pack_at(i / Tile::pack) + i % Tile::pack; };
 
-    typename Tile::Values loaded[P::inputs][packs];
-#pragma unroll
-    for (int i = 0; i < P::inputs; ++i) {
-      if (!whole || (packed.in >> i & 1u) == 0) continue;
-#pragma unroll
-      for (int j = 0; j < packs; ++j) {
-        loaded[i][j] =
-            load_pack<Tile::pack>(scan.in[i] + base + pack_at((warp * packs + j) * 32 + lane));
-      }
-    }
 #pragma unroll
     for (int i = 0; i < P::inputs; ++i) {
       if (whole && (packed.in >> i & 1u) != 0) {
 #pragma unroll
         for (int j = 0; j < packs; ++j) {
-          data[i][(warp * packs + j) * 32 + lane] = Tile::ordered(loaded[i][j], from_end);
+          const int to = (warp * packs + j) * 32 + lane;
+          __pipeline_memcpy_async(&data[i][to], scan.in[i] + base + pack_at(to), 16);
         }
         continue;
       }
       const std::int64_t shift = scan.lead(i) * sequences.stride();
-#pragma unroll 8
+#pragma unroll 4
       for (int j = 0; j < length; ++j) {
         const int to = (warp * length + j) * 32 + lane;
         const std::int64_t from = base + value_at(to);
@@ -104,9 +98,11 @@ __global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 4 : 6)
         data[i][to / Tile::pack].values[to % Tile::pack] = value;
       }
     }
+    __pipeline_commit();
+    __pipeline_wait_prior(0);
     __syncwarp();
 
-    const std::int64_t first = base + value_at(thread * length);
+    const std::int64_t first = base + pack_at(thread * packs) + (from_end ? Tile::pack - 1 : 0);
     const std::int64_t s = quotient(first, sequences.count), t = first - s * sequences.count;
     const unsigned valid = from_end ? ~low_bits(first - (numel - 1)) : low_bits(numel - first);
     const Marks marks =
@@ -117,14 +113,18 @@ __global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 4 : 6)
 #pragma unroll
       for (int j = 0; j < packs; ++j) {
         typename Tile::Values values[P::inputs];
-        for (int i = 0; i < P::inputs; ++i) values[i] = data[i][thread * packs + j];
+        for (int i = 0; i < P::inputs; ++i) {
+          values[i] = Tile::ordered(data[i][thread * packs + j], from_end);
+        }
 #pragma unroll
         for (int l = 0; l < Tile::pack; ++l) {
           C x[P::inputs];
           for (int i = 0; i < P::inputs; ++i) x[i] = static_cast<C>(values[i].values[l]);
           f(j * Tile::pack + l, x, values, l);
         }
-        for (int i = 0; stores && i < P::outputs; ++i) data[i][thread * packs + j] = values[i];
+        for (int i = 0; stores && i < P::outputs; ++i) {
+          data[i][thread * packs + j] = Tile::ordered(values[i], from_end);
+        }
       }
     };
     Segment<M> product = nothing<M>();
@@ -149,11 +149,11 @@ __global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 4 : 6)
 #pragma unroll
         for (int j = 0; j < packs; ++j) {
           const int n = (warp * packs + j) * 32 + lane;
-          store_pack(scan.out[i] + base + pack_at(n), Tile::ordered(data[i][n], from_end));
+          store_pack(scan.out[i] + base + pack_at(n), data[i][n]);
         }
         continue;
       }
-#pragma unroll 8
+#pragma unroll 4
       for (int j = 0; j < length; ++j) {
         const int from = (warp * length + j) * 32 + lane;
         const std::int64_t to = base + value_at(from);
