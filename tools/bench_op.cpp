@@ -40,6 +40,15 @@ Tensor both_ways(const std::function<Tensor(const Tensor&)>& f, const Tensor& x,
   return grad(f(leaf), leaf, {.grad_outputs = {g}});
 }
 
+Tensor flat(const Tensor& x) { return reshape(x, {x.numel()}); }
+
+/// With b as the gradient of its states as well.
+Tensor linear_scan_both_ways(const Tensor& a, const Tensor& b, std::int64_t dim) {
+  const Tensors leaves = {a.detach().requires_grad_(), b.detach().requires_grad_()};
+  const Tensor states = linear_scan(leaves[0], leaves[1], {.dim = dim}).states;
+  return grad({states}, leaves, {.grad_outputs = {b}})[0];
+}
+
 /// A step of AdamW: x holds a parameter and its gradient, y the moments.
 Tensor adamw(const Tensor& x, const Tensor& y) {
   const auto guard = no_grad();
@@ -65,6 +74,29 @@ const std::vector<OpBenchmark>& op_benchmarks() {
        [](const Tensor& x, const Tensor&) { return contiguous(transpose(x, 0, 1)); }},
       {"cumsum (rows)", 2, [](const Tensor& x, const Tensor&) { return cumsum(x, -1); }},
       {"cumsum (columns)", 2, [](const Tensor& x, const Tensor&) { return cumsum(x, 0); }},
+      {"cumsum (one row)", 2, [](const Tensor& x, const Tensor&) { return cumsum(flat(x), 0); }},
+      {"cumprod (rows)", 2, [](const Tensor& x, const Tensor&) { return cumprod(x, -1); }},
+      {"cumprod (columns)", 2, [](const Tensor& x, const Tensor&) { return cumprod(x, 0); }},
+      // Values alone: the short form looks for their places too.
+      {"cummax (rows)", 2,
+       [](const Tensor& x, const Tensor&) { return cummax(x, ScanOptions{.dim = -1}).states; }},
+      {"cummax (columns)", 2,
+       [](const Tensor& x, const Tensor&) { return cummax(x, ScanOptions{.dim = 0}).states; }},
+      {"logcumsumexp (rows)", 2,
+       [](const Tensor& x, const Tensor&) { return logcumsumexp(x, -1); }},
+      {"logcumsumexp (columns)", 2,
+       [](const Tensor& x, const Tensor&) { return logcumsumexp(x, 0); }},
+      {"linear_scan (rows)", 3,
+       [](const Tensor& a, const Tensor& b) { return linear_scan(a, b, {.dim = -1}).states; }},
+      {"linear_scan (columns)", 3,
+       [](const Tensor& a, const Tensor& b) { return linear_scan(a, b, {.dim = 0}).states; }},
+      {"linear_scan (one row)", 3,
+       [](const Tensor& a, const Tensor& b) { return linear_scan(flat(a), flat(b)).states; }},
+      // Forward reads a and b and writes h; backward reads a, g and h and writes da and db.
+      {"linear_scan (rows), both ways", 8,
+       [](const Tensor& a, const Tensor& b) { return linear_scan_both_ways(a, b, -1); }},
+      {"linear_scan (columns), both ways", 8,
+       [](const Tensor& a, const Tensor& b) { return linear_scan_both_ways(a, b, 0); }},
       {"softmax", 2, [](const Tensor& x, const Tensor&) { return softmax(x, -1); }},
       {"layer_norm", 2, [](const Tensor& x, const Tensor&) { return layer_norm(x); }},
       {"rms_norm", 2, [](const Tensor& x, const Tensor&) { return rms_norm(x); }},
