@@ -10,6 +10,7 @@
 #include <scangrad/ops/join.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/support/devices.h>
 
 using namespace scangrad;
 using namespace scan_test;
@@ -111,6 +112,34 @@ TEST_CASE("a user's monoid is associative_scan of its operation, for every optio
           for (std::size_t i = 0; i < by.size(); ++i) {
             CHECK(distance(gradients[i], right_gradients[i]) < 1e-11);
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("few long sequences of a user's monoid in chunks are those walked step by step") {
+  // On CUDA chunks begin at 256 steps; they have 32 up to 1,024 of them.
+  for (const Device device : devices()) {
+    for (const Case& c : cases()) {
+      for (const std::int64_t steps : {255, 256, 257, 1023, 1025}) {
+        const Tensor x = to(elements(c, {2, steps, c.size}, 1), device).requires_grad_();
+        const Tensor initial = to(elements(c, {2, c.size}, 2), device).requires_grad_();
+        for (int setting = 0; setting < 16; ++setting) {
+          ScanOptions options{
+              .dim = 1, .reverse = bool(setting & 1), .exclusive = bool(setting & 2)};
+          if (setting & 4) options.initial = initial;
+          if (setting & 8) options.resets = to(gt(random({steps}, 4), 2.0), device);
+          const auto run = [&](ScanAlgorithm algorithm) {
+            options.algorithm = algorithm;
+            const ScanResult r = c.scan(x, options);
+            const Tensor states = where(isfinite(r.states), r.states, zeros_like(r.states));
+            const Tensor d = grad(sum(square(states)) + sum(square(r.last)), x);
+            return Tensors{r.states, r.last, d};
+          };
+          const Tensors one = run(ScanAlgorithm::sequential), other = run(ScanAlgorithm::automatic);
+          INFO(c.name << " T " << steps << " setting " << setting);
+          for (std::size_t i = 0; i < one.size(); ++i) CHECK(distance(other[i], one[i]) < 1e-10);
         }
       }
     }
