@@ -6,6 +6,7 @@
 #include <scangrad/ops/join.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/support/devices.h>
 
 using namespace scangrad;
 using namespace scan_test;
@@ -214,6 +215,105 @@ TEST_CASE("data at an odd address is scanned like data at the start of a line") 
         Tensor a = odd.detach().requires_grad_(), b = clone(m).requires_grad_();
         const Tensor da = grad(sum(matmul_scan(a, {.dim = 1}).states), a);
         CHECK(same_bits(da, grad(sum(matmul_scan(b, {.dim = 1}).states), b)));
+      }
+    }
+  }
+}
+
+namespace {
+
+bool of_scalars(const AnyScan& scan) {
+  const std::string name = scan.name;
+  return name != "matmul_scan" && name != "affine_scan";
+}
+
+/// States, last and the operands' gradients, on the CPU.
+Tensors results(const AnyScan& scan, const Tensors& in, ScanOptions options, Device device) {
+  Tensors leaves;
+  for (const Tensor& x : in) leaves.push_back(to(x, device).requires_grad_());
+  if (options.resets) options.resets = to(*options.resets, device);
+  const ScanResult r = scan.run(leaves, options);
+  const auto loss = [&](const Tensor& x) {
+    return sum(where(isfinite(x), x, zeros_like(x)) * to(random(x.shape(), 51), device));
+  };
+  Tensors all = grad({loss(r.states) + loss(r.last)}, leaves);
+  all.push_back(r.states);
+  all.push_back(r.last);
+  for (Tensor& x : all) x = to(x, Device{});
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("scans of scalars about the boundaries of a GPU's tiles, by rows and by columns") {
+  // Rows: tiles of 1,024 or 2,048 doubles. Columns: runs of 8 steps, tiles of 64 to 2,048, of up to
+  // 32 sequences. A chain of tiles has groups of 32.
+  for (const AnyScan& scan : scans()) {
+    if (!of_scalars(scan)) continue;
+    for (const Device device : devices()) {
+      for (const auto& [shape, dim] : std::vector<std::pair<Shape, std::int64_t>>{{{3, 1023}, 1},
+                                                                                  {{3, 1024}, 1},
+                                                                                  {{3, 1025}, 1},
+                                                                                  {{2, 2047}, 1},
+                                                                                  {{2, 2048}, 1},
+                                                                                  {{2, 2049}, 1},
+                                                                                  {{70000}, 0},
+                                                                                  {{900, 7}, 1},
+                                                                                  {{63, 33}, 0},
+                                                                                  {{64, 32}, 0},
+                                                                                  {{65, 31}, 0},
+                                                                                  {{2100, 2}, 0},
+                                                                                  {{8, 300}, 0},
+                                                                                  {{9, 257}, 0}}) {
+        Tensors in = scan.operands(2);
+        for (std::size_t i = 0; i < in.size(); ++i) {
+          const bool factors = in.size() > 1 && i == 0;
+          in[i] = scan.name == std::string("cumprod")
+                      ? random(shape, 1, 0.002) + 1.0
+                      : random(shape, static_cast<unsigned>(i), factors ? 0.5 : 1.0);
+        }
+        for (int setting = 0; setting < 8; ++setting) {
+          ScanOptions options{
+              .dim = dim, .reverse = bool(setting & 1), .exclusive = bool(setting & 2)};
+          if (setting & 4) options.resets = gt(random({shape[static_cast<int>(dim)]}, 4), 2.0);
+          INFO(scan.name << " (" << shape[0] << ", …) of rank " << shape.rank() << " setting "
+                         << setting);
+          const Tensors got = results(scan, in, options, device);
+          options.algorithm = ScanAlgorithm::sequential;
+          const Tensors expected = results(scan, in, options, Device{});
+          for (std::size_t i = 0; i < got.size(); ++i) CHECK(distance(got[i], expected[i]) < 1e-9);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("NaN in one row reaches no other, and rows at odd addresses are scanned alike") {
+  for (const AnyScan& scan : scans()) {
+    if (!of_scalars(scan)) continue;
+    for (const Device device : devices()) {
+      for (const std::int64_t steps : {1, 5, 257, 2049}) {
+        INFO(scan.name << " T " << steps);
+        Tensors clean, broken, odd;
+        for (const Tensor& x : scan.operands(steps)) {
+          const Tensor row = reshape(slice(x, 0, 0, 1), {steps * 3});
+          clean.push_back(reshape(cat({row, row, row}, 0), {9, steps}));
+          broken.push_back(reshape(cat({row, row * NAN, row}, 0), {9, steps}));
+          const Tensor storage = zeros({9 * steps + 1}, {f64});
+          Tensor shifted = slice(storage, 0, 1);
+          copy_(shifted, reshape(clean.back(), {9 * steps}));
+          odd.push_back(reshape(shifted, {9, steps}));
+        }
+        const Tensors a = results(scan, clean, {.dim = 1}, device),
+                      b = results(scan, broken, {.dim = 1}, device),
+                      c = results(scan, odd, {.dim = 1}, device);
+        for (std::size_t i = 0; i < a.size(); ++i) {
+          CHECK(distance(c[i], a[i]) == 0);
+          for (const std::int64_t begin : {0, 6}) {
+            CHECK(distance(slice(b[i], 0, begin, begin + 3), slice(a[i], 0, begin, begin + 3)) <
+                  1e-12);
+          }
+        }
       }
     }
   }
