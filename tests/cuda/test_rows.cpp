@@ -40,7 +40,7 @@ void check_same(const Tensors& inputs, double tolerance,
   sg::Generator generator(9);
   const auto on = [&](Device device, Tensor g) {
     Tensors leaves;
-    for (const Tensor& x : inputs) leaves.push_back(sg::to(x, device).requires_grad_());
+    for (const Tensor& x : inputs) leaves.push_back(sg::to(x.detach(), device).requires_grad_());
     const Tensor y = f(leaves);
     if (!g.defined()) g = sg::randn(y.shape(), {y.dtype()}, &generator);
     Tensors results = sg::grad({y}, leaves, {.grad_outputs = {sg::to(g, device)}});

@@ -230,7 +230,7 @@ bool of_scalars(const AnyScan& scan) {
 /// States, last and the operands' gradients, on the CPU.
 Tensors results(const AnyScan& scan, const Tensors& in, ScanOptions options, Device device) {
   Tensors leaves;
-  for (const Tensor& x : in) leaves.push_back(to(x, device).requires_grad_());
+  for (const Tensor& x : in) leaves.push_back(to(x.detach(), device).requires_grad_());
   if (options.resets) options.resets = to(*options.resets, device);
   const ScanResult r = scan.run(leaves, options);
   const auto loss = [&](const Tensor& x) {
