@@ -16,6 +16,7 @@ void fill_optimizer(Kernels& table);
 void fill_loss(Kernels& table);
 void fill_linalg(Kernels& table);
 void fill_scan(Kernels& table);
+void fill_form_scan(Kernels& table);
 void fill_scalar_scan(Kernels& table);
 void fill_linear_scan(Kernels& table);
 void fill_sort(Kernels& table);

@@ -15,6 +15,7 @@ void fill_kernels(Kernels& table) {
   fill_loss(table);
   fill_linalg(table);
   fill_scan(table);
+  fill_form_scan(table);
   fill_scalar_scan(table);
   fill_linear_scan(table);
   fill_sort(table);

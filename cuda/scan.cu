@@ -1,6 +1,8 @@
-// Scans of matrices, correct at any length and order: a block a sequence, which walks its steps one
-// after another.
+// Scans of matrices of any order, as plainly as can be: a block a sequence, which walks its steps
+// one after another. Orders up to 32 go to matrix_scan.cuh instead, unless sequences are very
+// short.
 #include <scangrad/cuda/families.h>
+#include <scangrad/cuda/matrix_scan.h>
 #include <scangrad/ops/scan_functors.h>
 #include <scangrad/cuda/scan_layout.cuh>
 
@@ -67,6 +69,7 @@ void matrix_scan_typed(const Tensor& states, const Tensor& last, const Tensor& a
 template <bool product>
 void matrix_scan(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
                  const Tensor& initial, const Tensor& cuts, ScanPlan plan) {
+  if (fit_in_tiles(states)) return scan_in_tiles(states, last, a, b, initial, cuts, plan);
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     matrix_scan_typed<product, typename decltype(tag)::type>(states, last, a, b, initial, cuts,
                                                              plan);
@@ -139,6 +142,10 @@ void scaled_scan_typed(const Tensor& states, const Tensor& exponents, const Tens
 void scaled_scan(const Tensor& states, const Tensor& exponents, const Tensor& last,
                  const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
                  const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan) {
+  if (fit_in_tiles(states)) {
+    return scan_scaled_in_tiles(states, exponents, last, last_exponent, m, initial,
+                                initial_exponent, cuts, plan);
+  }
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     scaled_scan_typed<typename decltype(tag)::type>(states, exponents, last, last_exponent, m,
                                                     initial, initial_exponent, cuts, plan);
@@ -223,10 +230,23 @@ template <bool product>
 void matrix_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial, const Tensor& a,
                      const Tensor& states, const Tensor& initial, const Tensor& g,
                      const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
+  if (fit_in_tiles(states)) {
+    return scan_backward_in_tiles(da, db, d_initial, a, states, initial, g, g_last, cuts, plan,
+                                  product);
+  }
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     matrix_backward_typed<product, typename decltype(tag)::type>(da, db, d_initial, a, states,
                                                                  initial, g, g_last, cuts, plan);
   });
+}
+
+bool scaled_backward(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
+                     const Tensor& scales, const Tensor& states, const Tensor& initial,
+                     const Tensor& g, const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
+  if (!fit_in_tiles(states)) return false;
+  scan_backward_in_tiles(dm, {}, d_initial, m, states, initial, g, g_last, cuts, plan, true,
+                         scales);
+  return true;
 }
 
 }  // namespace
@@ -235,6 +255,7 @@ void fill_scan(Kernels& table) {
   table.matmul_scan = matrix_scan<true>;
   table.affine_scan = matrix_scan<false>;
   table.matmul_scan_scaled = scaled_scan;
+  table.matmul_scan_scaled_backward = scaled_backward;
   table.matmul_scan_backward = matrix_backward<true>;
   table.affine_scan_backward = matrix_backward<false>;
 }

@@ -16,7 +16,7 @@ struct Layout {
         groups(cuts_.defined() ? cuts_.shape()[2] : 1),
         cuts(data_or_null<bool>(cuts_)),
         reverse(plan.reverse) {}
-  std::int64_t sequences() const { return outer * inner; }
+  __host__ __device__ std::int64_t sequences() const { return outer * inner; }
   /// Number of the block of values that belongs to step k.
   __device__ std::int64_t at(std::int64_t s, std::int64_t k) const {
     const std::int64_t t = reverse ? count - 1 - k : k;

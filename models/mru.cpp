@@ -47,12 +47,11 @@ Mru::Mru(const MruConfig& config, Generator& generator)
   register_module("output_dropout", output_dropout_);
 }
 
-Tensor Mru::matrices(const Tensor& x) const {
+Tensor Mru::elements(const Tensor& x) const {
   const Tensor elements = cast(element_dropout_.forward(w_in_.forward(x)), state_dtype(x));
-  const Float32MatmulMode exact(Float32Matmul::full);  // long products grow what M lacks
-  // Heads outermost: the scheme's first pass writes them so, each sequence's matrices then lie one
-  // after another for the scan, and W_down is one tall product per head.
-  return scheme_.matrices(permute(unflatten(elements, -1, {heads_, -1}), {2, 0, 1, 3}), order_);
+  // Heads outermost: the first pass over the elements writes so, each sequence's matrices then lie
+  // one after another for the scan, and W_down is one tall product per head.
+  return permute(unflatten(elements, -1, {heads_, -1}), {2, 0, 1, 3});
 }
 
 Tensor Mru::output(const Tensor& states, const Tensor& like) const {
@@ -63,18 +62,23 @@ Tensor Mru::output(const Tensor& states, const Tensor& like) const {
   return output_dropout_.forward(w_out_.forward(flatten(y, 2)));
 }
 
-ScanResult Mru::scan(const Tensor& matrices, const Tensor& initial, const Tensor& starts) const {
+ScanResult Mru::scan(const Tensor& elements, const Tensor& initial, const Tensor& starts) const {
   const ScanOptions options{.dim = 2, .initial = initial, .resets = starts};
-  if (!normalize_) return matmul_scan(matrices, options);
+  const Float32MatmulMode exact(Float32Matmul::full);  // long products grow what M lacks
+  if (!normalize_) {
+    return scheme_.form
+               ? form_scan(unflatten(elements, -1, {order_, order_}), *scheme_.form, options)
+               : matmul_scan(scheme_.matrices(elements, order_), options);
+  }
   // The direction of H alone is read, so its exponent need not be kept.
-  const ScaledScanResult scaled = matmul_scan_scaled(matrices, options);
+  const ScaledScanResult scaled = matmul_scan_scaled(scheme_.matrices(elements, order_), options);
   const Tensor squares = sum(square(scaled.states), {-2, -1}, true);
   const Tensor safe = masked_fill(squares, eq(squares, 0.0), 1.0);  // a zero state stays 0
   return {scaled.states * rsqrt(safe / static_cast<double>(order_)), scaled.last};
 }
 
 Tensor Mru::forward(const Tensor& x, const Tensor& starts) {
-  return output(scan(matrices(x), {}, starts).states, x);
+  return output(scan(elements(x), {}, starts).states, x);
 }
 
 LayerState Mru::initial_state(std::int64_t batch) const {
@@ -83,7 +87,7 @@ LayerState Mru::initial_state(std::int64_t batch) const {
 }
 
 Tensor Mru::step(const Tensor& x, LayerState& state, const Tensor& starts) {
-  const auto [read, last] = scan(matrices(x), state[0], starts);
+  const auto [read, last] = scan(elements(x), state[0], starts);
   state = {last};
   return output(read, x);
 }

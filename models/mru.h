@@ -39,9 +39,9 @@ class Mru : public Layer {
   Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:
-  Tensor matrices(const Tensor& x) const;  // M (heads, B, T, n, n)
+  Tensor elements(const Tensor& x) const;  // of M: (heads, B, T, elements of a matrix)
   /// What is read of the states (heads, B, T, n, n), and the last one, as `step` keeps it.
-  ScanResult scan(const Tensor& matrices, const Tensor& initial, const Tensor& starts) const;
+  ScanResult scan(const Tensor& elements, const Tensor& initial, const Tensor& starts) const;
   Tensor output(const Tensor& states, const Tensor& like) const;  // (B, T, width)
 
   std::int64_t heads_;

@@ -54,7 +54,7 @@ Tensor skew(const Tensor& elements, std::int64_t n) {
 
 /// X + I.
 Tensor identity(const Tensor& elements, std::int64_t n) {
-  return as_matrix(elements, n) + eye(n, elements.options());
+  return form_matrices(as_matrix(elements, n), MatrixForm::identity);
 }
 
 /// (X + I) / max(|det(X + I)|, 10⁻⁶)^{1/n}: |det| is 1, or less where it was below 10⁻⁶.
@@ -69,9 +69,7 @@ Tensor unit_diagonal(const Tensor& d) { return exp(d - mean(d, {-1}, true)); }
 
 /// (L + D)(U + D), D = √exp(d − mean d): det 1.
 Tensor ldu(const Tensor& elements, std::int64_t n) {
-  const Tensor x = as_matrix(elements, n);
-  const Tensor root = diag_embed(unit_diagonal(diagonal(x) * 0.5));
-  return matmul(tril(x, -1) + root, triu(x, 1) + root);
+  return form_matrices(as_matrix(elements, n), MatrixForm::ldu);
 }
 
 /// (I − A)⁻¹(I + A) of a skew-symmetric A, Cayley 1846: orthogonal, det 1.
@@ -120,9 +118,9 @@ Tensor ldu_newton_schulz(const Tensor& elements, std::int64_t n) {
 }
 
 constexpr MruScheme schemes[] = {
-    {"identity", full_count, identity},
+    {"identity", full_count, identity, MatrixForm::identity},
     {"scalar", full_count, scalar},
-    {"ldu", full_count, ldu},
+    {"ldu", full_count, ldu, MatrixForm::ldu},
     {"cayley", triangle_count, cayley},
     {"expm", triangle_count, expm},
     {"qr_cayley", full_count, qr<cayley_map>},

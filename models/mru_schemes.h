@@ -1,7 +1,9 @@
 #pragma once
 #include <scangrad/core/tensor.h>
+#include <scangrad/ops/matrix_form.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,8 @@ struct MruScheme {
   std::int64_t (*element_count)(std::int64_t n);
   /// (…, element_count(n)) → (…, n, n); any strides.
   Tensor (*matrices)(const Tensor& elements, std::int64_t n);
+  /// The same, where the scan can make them itself of n² elements (ops/matrix_form.h).
+  std::optional<MatrixForm> form = {};
 };
 
 /// The scheme of that name. Throws ValueError listing those that there are.

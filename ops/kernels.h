@@ -11,6 +11,7 @@ namespace scangrad {
 
 enum class Float32Matmul : std::uint8_t;
 enum class ScanAlgorithm : std::uint8_t;
+enum class MatrixForm : std::uint8_t;
 struct AdamWConstants;
 struct SgdConstants;
 
@@ -164,6 +165,22 @@ using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor
                                 const Tensor& a, const Tensor& states, const Tensor& initial,
                                 const Tensor& g, const Tensor& g_last, const Tensor& cuts,
                                 ScanPlan plan);
+/// The gradients of a matmul_scan of steps m_t scale_t, in one pass, by devices that can; may be
+/// null. `false`, and nothing done, where it is not for these operands. scales: (outer, T, inner,
+/// 1, 1), of m's dtype; the rest as above.
+using ScaledScanBackwardKernel = bool(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
+                                      const Tensor& scales, const Tensor& states,
+                                      const Tensor& initial, const Tensor& g, const Tensor& g_last,
+                                      const Tensor& cuts, ScanPlan plan);
+/// states, last ← the matmul_scan of the matrices that `form` (ops/matrix_form.h) makes of x,
+/// (outer, T, inner, n, n), which are never in memory; by devices that can, as above.
+using FormScanKernel = bool(const Tensor& states, const Tensor& last, const Tensor& x,
+                            MatrixForm form, const Tensor& initial, const Tensor& cuts,
+                            ScanPlan plan);
+using FormScanBackwardKernel = bool(const Tensor& dx, const Tensor& d_initial, const Tensor& x,
+                                    MatrixForm form, const Tensor& states, const Tensor& initial,
+                                    const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                                    ScanPlan plan);
 /// x without what lies above (tril) or below (triu) diagonal `diagonal`, (…, m, n); contiguous.
 using TriangleKernel = void(const Tensor& out, const Tensor& x, std::int64_t diagonal);
 /// out = a⁻¹ b: (…, n, m) ← (…, n, n), (…, n, m); contiguous. A singular matrix is an error, raised

@@ -28,6 +28,15 @@ Tensor step_scales(const Tensor& exponents, const Tensor& first, const Tensor& l
 Tensors scaled_gradients(const Backward& context, ScanPlan plan) {
   const Tensor &m = context.saved[0], &initial = context.saved[1], &states = context.saved[2],
                &cuts = context.saved[3], &scales = context.saved[4];
+  ScaledScanBackwardKernel* const fused = kernels(m.device()).matmul_scan_scaled_backward;
+  if (fused != nullptr && !context.create_graph) {
+    const Tensor g = contiguous(context.grads[0]), g_last = contiguous(context.grads[1]);
+    const Tensor dm = context.needs[0] ? empty_like(m) : Tensor{};
+    const Tensor d_initial = context.needs[1] ? empty_like(g_last) : Tensor{};
+    if (fused(dm, d_initial, m, scales, states, initial, g, g_last, cuts, plan)) {
+      return {dm, d_initial};
+    }
+  }
   const Tensors plain = matmul_scan_gradients({context.grads,
                                                {m * scales, initial, states, cuts},
                                                {context.needs[0], false, context.needs[1]},

@@ -427,7 +427,7 @@ std::vector<OpCase> scan_cases() {
   Scan scaled = products_of_matrices;
   scaled.name = "matmul_scan_scaled";
   scaled.run = scaled_products;
-  scaled.covers = {};
+  scaled.covers = {"matmul_scan_scaled_backward"};
   const std::size_t first_scaled = rows.size();
   add_rows(rows, scaled);
   for (std::size_t i = first_scaled; i < rows.size(); ++i) {

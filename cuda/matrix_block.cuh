@@ -1,0 +1,293 @@
+#pragma once
+#include <scangrad/cuda/matrix_exponent.cuh>
+#include <scangrad/cuda/matrix_forms.cuh>
+#include <scangrad/cuda/scan_layout.cuh>
+
+#include <type_traits>
+
+// What a scan of matrices is made of: its operands, how they are shared out among blocks and warps,
+// and how they come into shared memory. matrix_scan.cuh has the whole.
+namespace scangrad::cuda {
+
+enum class MatrixPass { product, scaled, affine, backward };
+
+/// What a pass reads and writes; (outer, T, inner, …) unless said otherwise, null for none.
+template <class T>
+struct MatrixScan {
+  Layout layout;
+  int rows, n;  // of a state; elements a are n × n
+  bool exclusive;
+  bool starts_at_one;  // the identity is I rather than 0
+  const T* a = nullptr;
+  const T* b = nullptr;        // affine: what is added; backward: the states' gradients
+  const T* initial = nullptr;  // (outer, inner, rows, n)
+  T* states = nullptr;
+  T* last = nullptr;  // (outer, inner, rows, n)
+  const std::int32_t* initial_exponent = nullptr;
+  std::int32_t *exponents = nullptr, *last_exponent = nullptr;
+  // backward: `a`, `initial` and `forward`, the states, are the forward's
+  const T* forward = nullptr;
+  const T* g_last = nullptr;
+  const T* scales = nullptr;  // (outer, T, inner): the scan is of a_t scale_t
+  T *da = nullptr, *db = nullptr, *d_initial = nullptr;
+  bool packs = false;  // may matrices be read and written 16 bytes at a time?
+
+  // How the work is shared out.
+  std::int64_t groups = 1;
+  int members = 1;            // blocks of a group
+  int chunk = 1;              // steps of a warp in a wave
+  std::int64_t waves = 1;     // of a sequence
+  double* totals = nullptr;   // (groups, 2, members, P and R): of a wave and the next
+  int* marks = nullptr;       // (groups, 2, members, 2): whether R alone counts; P's exponent
+  unsigned* ready = nullptr;  // (groups, members): how often a warp of it has published
+};
+
+/// The sizes of a block, whose warps are workers, with a chunk each, then followers, with 16 rows
+/// of the state each, then publishers, with 16 rows of P or R each; with N = 32 these are the same.
+template <class T, int NT, MatrixPass pass>
+struct MatrixTile {
+  static constexpr bool backward = pass == MatrixPass::backward;
+  static constexpr bool affine = pass == MatrixPass::affine || backward;
+  static constexpr bool scaled = pass == MatrixPass::scaled;
+  static constexpr int elements = 64 * NT * NT;
+  static constexpr int tiles = row_tiles<NT>;
+  static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
+  static constexpr int totals = affine ? 2 : 1;                   // P and R
+  static constexpr int workers = NT == 1   ? 13
+                                 : NT == 2 ? (affine ? 6 : 8)
+                                           : (sizeof(T) == 8 ? 2
+                                              : affine       ? 4
+                                                             : 6);
+  static constexpr int followers = tiles, publishers = tiles * totals;
+  static constexpr int first_publisher = NT < 4 ? followers : 0;  // 255 registers for 8 warps
+  static constexpr int threads = 32 * (workers + first_publisher + publishers);
+  /// P, which makes room for the state that enters, and R are kept in float64, or where that would
+  /// leave no room for tiles, in float32: of single steps they are then exact.
+  using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
+  static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
+  static constexpr std::size_t fixed_bytes = sizeof(Summary) * 2 * workers * totals * elements;
+  static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;
+  static constexpr std::size_t most_bytes = 226 << 10;  // of shared memory, sm_90; some is static
+  static constexpr int most_steps =
+      static_cast<int>((most_bytes - fixed_bytes) / (buffers * workers * step_bytes));
+  static_assert(most_steps > 0);
+};
+
+/// A group's turn at a wave of a sequence.
+struct Visit {
+  std::int64_t sequence, wave;
+  unsigned number;
+};
+
+/// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
+struct Chunk {
+  std::int64_t first;
+  int steps;
+  std::int64_t place, stride;  // of the first step's block of values, and to the next one's
+  const bool* cuts;            // of the first step; null for none
+  std::int64_t cut_stride;
+
+  __device__ std::int64_t at(int step) const { return place + step * stride; }
+};
+
+/// A block's view of a scan. `plain` promises, so that inner loops need not ask: no cuts,
+/// inclusive, matrices of order 8 NT in packs, and of gradients only a's and the initial state's.
+template <class T_, int NT_, MatrixPass pass_, class Form_, bool plain>
+struct MatrixBlock {
+  using T = T_;
+  using Form = Form_;
+  static constexpr int NT = NT_;
+  static constexpr MatrixPass pass = pass_;
+  static constexpr bool is_plain = plain;
+  using Tile = MatrixTile<T, NT, pass>;
+  using Summary = typename Tile::Summary;
+  using State = Fragment<row_tiles<NT>, NT>;  // of a worker
+  using Rows = Fragment<1, NT>;               // 16 of them, of a follower
+  static constexpr bool transposed = Tile::backward;
+
+  const MatrixScan<T>& scan;
+  Summary* summaries;  // (2, workers, P and R)
+  T* operands;         // (3, workers, chunk, operands)
+  int* crossed;        // (2, workers): whether a segment starts in the chunk
+  int* exponents;      // (2, workers, 1 + tiles): P's, and those of what enters
+  int warp, member;    // followers count from 0, too
+  std::int64_t group;
+
+  __device__ int order() const { return plain ? 8 * NT : scan.n; }
+  __device__ int rows() const { return plain ? 8 * NT : scan.rows; }
+  __device__ bool packs() const { return plain || scan.packs; }
+  __device__ bool exclusive() const { return !plain && scan.exclusive; }
+  __device__ bool cut(const Chunk& c, int step) const {
+    return !plain && c.cuts != nullptr && c.cuts[step * c.cut_stride];
+  }
+  __device__ std::int64_t size_of_state() const { return std::int64_t{rows()} * order(); }
+
+  // ---- shared memory
+
+  __device__ int slot(const Visit& visit, int w) const {
+    return static_cast<int>(visit.number % 2) * Tile::workers + w;
+  }
+  __device__ Summary* product(const Visit& visit, int w) const {
+    return summaries + slot(visit, w) * Tile::totals * Tile::elements;
+  }
+  __device__ Summary* sum(const Visit& visit, int w) const {
+    return product(visit, w) + Tile::elements;
+  }
+  __device__ Summary* entering(const Visit& visit, int w) const { return product(visit, w); }
+  __device__ int& crosses(const Visit& visit, int w) const { return crossed[slot(visit, w)]; }
+  __device__ int& exponent(const Visit& visit, int w) const {
+    return exponents[slot(visit, w) * (1 + Tile::tiles)];
+  }
+  __device__ int* entering_exponents(const Visit& visit, int w) const {
+    return &exponent(visit, w) + 1;
+  }
+  __device__ T* operand(const Visit& visit, int step, int which) const {
+    const int buffer = static_cast<int>(visit.number % Tile::buffers);
+    return operands +
+           (((buffer * Tile::workers + warp) * scan.chunk + step) * Tile::operands + which) *
+               Tile::elements;
+  }
+
+  // ---- shares
+
+  __device__ Visit first_visit() const { return {group, 0, 0}; }
+  __device__ Visit next(Visit visit) const {
+    ++visit.number;
+    if (++visit.wave == scan.waves) {
+      visit.wave = 0;
+      visit.sequence += scan.groups;
+    }
+    return visit;
+  }
+  __device__ bool exists(const Visit& visit) const {
+    return visit.sequence < scan.layout.sequences();
+  }
+  __device__ std::int64_t first_step(const Visit& visit, int of_member, int w) const {
+    return ((visit.wave * scan.members + of_member) * Tile::workers + w) * scan.chunk;
+  }
+  __device__ bool has_steps(const Visit& visit, int of_member, int w) const {
+    return first_step(visit, of_member, w) < scan.layout.count;
+  }
+  /// How many workers of a block have steps.
+  __device__ int chunks(const Visit& visit, int of_member) const {
+    const std::int64_t left = scan.layout.count - first_step(visit, of_member, 0),
+                       all = std::int64_t{Tile::workers} * scan.chunk;
+    if (left <= 0) return 0;
+    return left >= all ? Tile::workers : (static_cast<int>(left) + scan.chunk - 1) / scan.chunk;
+  }
+  __device__ Chunk chunk_of(const Visit& visit) const {
+    const Layout& layout = scan.layout;
+    const std::int64_t first = first_step(visit, member, warp), left = layout.count - first;
+    const bool forwards = Tile::backward == layout.reverse;
+    const std::int64_t t = forwards ? first : layout.count - 1 - first;
+    // 32-bit division, which is much cheaper: there are fewer sequences.
+    const auto sequence = static_cast<unsigned>(visit.sequence),
+               inner = static_cast<unsigned>(layout.inner);
+    const unsigned outer = sequence / inner, within = sequence % inner;
+    const std::int64_t row = outer * layout.count + t;
+    const bool* const cuts = layout.cuts == nullptr
+                                 ? nullptr
+                                 : layout.cuts + row * layout.groups +
+                                       within / (inner / static_cast<unsigned>(layout.groups));
+    return {first,
+            static_cast<int>(left < 0            ? 0
+                             : left < scan.chunk ? left
+                                                 : scan.chunk),
+            row * layout.inner + within,
+            forwards ? layout.inner : -layout.inner,
+            cuts,
+            forwards ? layout.groups : -layout.groups};
+  }
+  __device__ bool is_last(const Chunk& c) const { return c.first + c.steps == scan.layout.count; }
+
+  // ---- operands
+
+  /// The warp begins to copy its chunk of a visit, if there is such.
+  __device__ void begin_chunk(const Visit& visit) const {
+    if (exists(visit)) {
+      const Chunk c = chunk_of(visit);
+      const std::int64_t size = size_of_state();
+      constexpr int stride = Tile::operands * Tile::elements;
+      const auto begin = [&](int which, int count, const T* data, std::int64_t of_one, int of_rows,
+                             int offset) {
+        const T* const first = data + c.at(offset) * of_one;
+        const std::int64_t by = c.stride * of_one;
+        begin_loads<NT>(
+            operand(visit, 0, which), stride, count, [=](int step) { return first + step * by; },
+            of_rows, order(), packs());
+      };
+      begin(0, c.steps, scan.a, std::int64_t{order()} * order(), order(), 0);
+      if constexpr (pass == MatrixPass::affine) begin(1, c.steps, scan.b, size, rows(), 0);
+      if constexpr (Tile::backward) {
+        // The state before each step, and the gradient that reaches it from outside.
+        const int offset = exclusive() ? 0 : 1;
+        const int count = c.steps > 0 && is_last(c) ? c.steps - offset : c.steps;
+        begin(1, count, scan.b, size, rows(), offset);
+        begin(2, count, scan.forward, size, rows(), offset);
+      }
+    }
+    close_copies();
+  }
+
+  /// Makes of what has arrived what the pass reads.
+  __device__ void prepare(const Visit& visit, const Chunk& c) const {
+    if constexpr (Tile::backward) {
+      const float one = scan.starts_at_one ? 1.0f : 0.0f;
+      for (int step = 0; step < c.steps && !plain && c.cuts != nullptr; ++step) {
+        if (!cut(c, step)) continue;
+        store_identity<NT>(operand(visit, step, 2), rows(), order(), one);
+        if (exclusive()) store_identity<NT>(operand(visit, step, 1), rows(), order(), 0);
+      }
+      const int first = c.steps - 1;  // what the forward pass began with
+      if (c.steps > 0 && is_last(c) && !exclusive()) {
+        store_identity<NT>(operand(visit, first, 1), rows(), order(), 0);
+        if (scan.initial == nullptr || cut(c, first)) {
+          store_identity<NT>(operand(visit, first, 2), rows(), order(), one);
+        } else {
+          const T* const from = scan.initial + visit.sequence * size_of_state();
+          for (int i = static_cast<int>(threadIdx.x % 32); i < rows() * order(); i += 32) {
+            operand(visit, first, 2)[place_of<NT, T>(i / order(), i % order())] = from[i];
+          }
+        }
+      }
+    }
+    if constexpr (!std::is_same_v<Form, Given>) {
+      for (int step = 0; step < c.steps; ++step) {
+        Form::template prepare<NT>(operand(visit, step, 0), order());
+      }
+    }
+    __syncwarp();
+  }
+
+  __device__ double scale_of(const Chunk& c, int step) const {
+    if (plain || scan.scales == nullptr) return 1;
+    return static_cast<double>(compute_type<T>(scan.scales[c.at(step)]));
+  }
+  /// x times the factor of the step's element.
+  template <int MT>
+  __device__ void apply_scale(Fragment<MT, NT>& x, const Chunk& c, int step) const {
+    if constexpr (Tile::backward && !plain) {
+      if (scan.scales != nullptr) multiply(x, scale_of(c, step));
+    }
+  }
+
+  /// x(row, column) = f(row, column) within rows × n, else 0.
+  template <int MT, class F>
+  __device__ void fill(Fragment<MT, NT>& x, int first_row, F f) const {
+    const int most_rows = rows(), n = order();
+    for_all_runs(x, first_row, [=](int row, int column, auto& run) {
+      int c = column;
+      for (double* const value : run) {
+        *value = row < most_rows && c < n ? f(row, c) : 0.0;
+        ++c;
+      }
+    });
+  }
+  template <int MT>
+  __device__ void fill_identity(Fragment<MT, NT>& x, int first_row) const {
+    const bool one = scan.starts_at_one;
+    fill(x, first_row, [one](int row, int column) { return one && row == column ? 1.0 : 0.0; });
+  }
+};
+
+}  // namespace scangrad::cuda

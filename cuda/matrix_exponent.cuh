@@ -1,0 +1,51 @@
+#pragma once
+#include <scangrad/cuda/fragments.cuh>
+
+// Matrices as x · 2^k, which products may make too large or too small for x alone.
+namespace scangrad::cuda {
+
+/// The largest exponent field of the |x| that are not NaN, as if x were rounded to T: 0 where all
+/// are 0 (or subnormal), 2047 where one is infinite. The same for all lanes.
+template <class T, int MT, int NT>
+__device__ int exponent_field(const Fragment<MT, NT>& x) {
+  constexpr long long half_ulp = sizeof(T) == 8 ? 0 : 1ll << (sizeof(T) == 4 ? 28 : 44);
+  unsigned most = 0;
+#pragma unroll
+  for (const auto& row : x.values) {
+#pragma unroll
+    for (const auto& tile : row) {
+      for (const double value : tile) {
+        const long long bits = __double_as_longlong(value) & 0x7FFFFFFFFFFFFFFFll;
+        const auto field = static_cast<unsigned>((bits + half_ulp) >> 52);
+        most = ::max(most, value == value ? field : 0u);
+      }
+    }
+  }
+  return static_cast<int>(__reduce_max_sync(0xFFFFFFFFu, most));
+}
+__device__ inline bool is_normal(int field) { return field > 0 && field < 2047; }
+/// 2^k, −1023 < k < 1024.
+__device__ inline double two_to(int k) { return __hiloint2double((1023 + k) << 20, 0); }
+
+template <int MT, int NT>
+__device__ void multiply(Fragment<MT, NT>& x, double by) {
+#pragma unroll
+  for (auto& row : x.values) {
+#pragma unroll
+    for (auto& tile : row) {
+      for (double& value : tile) value *= by;
+    }
+  }
+}
+
+/// Brings the largest |x| into [1, 2) where it is further than 2^±slack from there; the exponent
+/// that was taken out. The same for all lanes.
+template <int MT, int NT>
+__device__ int take_exponent(Fragment<MT, NT>& x, int slack) {
+  const int field = exponent_field<double>(x), exponent = ::min(field - 1023, 1022);
+  if (!is_normal(field) || abs(exponent) <= slack) return 0;
+  multiply(x, two_to(-exponent));
+  return exponent;
+}
+
+}  // namespace scangrad::cuda

@@ -1,0 +1,227 @@
+#pragma once
+#include <scangrad/cuda/matrix_carry.cuh>
+#include <scangrad/cuda/matrix_walk.cuh>
+
+#include <initializer_list>
+
+// Scans of matrices of order up to 32 in one pass over memory, forward and backward: x ← x A + B, a
+// step at a time, or x ← x Aᵀ + B.
+//
+// A block takes a tile of successive steps into shared memory, and each of its workers, a warp, a
+// chunk of the tile. A worker multiplies its chunk out, to what it makes of any state, x ↦ x P + R;
+// the states that enter the chunks then follow one from the other; and each worker walks its chunk
+// again from the one that enters it, from shared memory, and writes its results. Other warps, the
+// followers, do what is in between, for one tile while the workers walk the one before and multiply
+// out the one after; and the one after that is on its way. Where there are too few sequences to
+// fill the GPU, several blocks, the members of a group, take successive tiles of one sequence (a
+// wave), publish what their tiles make of a state, and each multiplies up what stands before its
+// own. All products are always of the same factors in the same order, so results are the same bit
+// for bit.
+namespace scangrad::cuda {
+
+/// All warps of the block, wherever in the code they are.
+__device__ inline void meet() { asm volatile("barrier.sync 0;" ::: "memory"); }
+
+template <class Block>
+__device__ void work(const Block& block) {
+  Visit visit = block.first_visit(), ahead = visit;
+  for (int i = 0; i < Block::Tile::buffers; ++i, ahead = block.next(ahead)) {
+    block.begin_chunk(ahead);
+  }
+  const auto reduce_next = [&](const Visit& next) {
+    if (!block.exists(next)) return;
+    const Chunk c = block.chunk_of(next);
+    block.prepare(next, c);
+    reduce(block, next, c);
+  };
+  await_copies<Block::Tile::buffers - 1>();
+  __syncwarp();
+  reduce_next(visit);
+  meet();
+  while (block.exists(visit)) {
+    const Visit next = block.next(visit);
+    await_copies<1>();
+    __syncwarp();
+    reduce_next(next);
+    meet();
+    walk(block, visit, block.chunk_of(visit));
+    __syncwarp();
+    block.begin_chunk(ahead);
+    visit = next;
+    ahead = block.next(ahead);
+  }
+}
+
+template <class T, int NT, MatrixPass pass, class Form, bool plain>
+__global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
+    matrix_scan_kernel(const MatrixScan<T> scan) {
+  using Block = MatrixBlock<T, NT, pass, Form, plain>;
+  using Tile = typename Block::Tile;
+  extern __shared__ __align__(128) unsigned char memory[];
+  __shared__ int crossed[2 * Tile::workers], exponents[2 * Tile::workers * (1 + Tile::tiles)];
+  T* const operands = reinterpret_cast<T*>(memory + Tile::fixed_bytes);
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const bool works = warp < Tile::workers;
+  const Block block{scan,
+                    reinterpret_cast<typename Tile::Summary*>(memory),
+                    operands,
+                    crossed,
+                    exponents,
+                    works ? warp : warp - Tile::workers,
+                    static_cast<int>(blockIdx.x) % scan.members,
+                    static_cast<int>(blockIdx.x) / scan.members};
+  if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
+    const int count = Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
+      operands[i] = static_cast<T>(0.0f);
+    }
+    __syncthreads();
+  }
+  if (works) {
+    work(block);
+  } else {
+    meet();
+    const bool follows = block.warp < Tile::followers;
+    const bool publishes = block.warp >= Tile::first_publisher && scan.members > 1;
+    Carried<Block> carry = {};
+    for (Visit visit = block.first_visit(); block.exists(visit); visit = block.next(visit)) {
+      if (publishes) publish(block, visit);
+      if (follows) follow(block, visit, carry);
+      meet();
+    }
+  }
+}
+
+// ---- on the host
+
+/// How many blocks share a sequence: as few as keep nearly as much of the GPU busy as can be.
+inline int members_for(std::int64_t sequences, std::int64_t count, int workers, int blocks) {
+  const auto busy = [&](int members) {
+    const std::int64_t groups = std::min<std::int64_t>(sequences, blocks / members);
+    const std::int64_t rounds = (sequences + groups - 1) / groups;
+    return static_cast<double>(sequences * members) / static_cast<double>(rounds * blocks);
+  };
+  const int most =
+      static_cast<int>(std::clamp<std::int64_t>(count / (4 * workers), 1, std::min(blocks, 32)));
+  double best = 0;
+  for (int members = 1; members <= most; ++members) best = std::max(best, busy(members));
+  int members = 1;
+  while (busy(members) < 0.9 * best) ++members;
+  return members;
+}
+
+template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
+void start_matrix_scan(MatrixScan<T> scan, Device device,
+                       const std::source_location& where = std::source_location::current()) {
+  using Tile = MatrixTile<T, NT, pass>;
+  const std::int64_t sequences = scan.layout.sequences(), count = scan.layout.count;
+  const int blocks = multiprocessors(device.index);
+  scan.members = members_for(sequences, count, Tile::workers, blocks);
+  scan.groups = std::min<std::int64_t>(sequences, blocks / scan.members);
+  const std::int64_t chunks = std::int64_t{scan.members} * Tile::workers;  // of a wave
+  const auto share = [](std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; };
+  scan.waves = share(count, chunks * Tile::most_steps);
+  scan.chunk = static_cast<int>(share(count, chunks * scan.waves));
+  scan.waves = share(count, chunks * scan.chunk);
+
+  Tensor memory;
+  if (scan.members > 1) {
+    const std::int64_t all = scan.groups * scan.members;
+    const std::int64_t totals = 2 * all * Tile::totals * Tile::elements;
+    memory = empty({totals + 2 * all + all}, {DType::f64, device});
+    scan.totals = memory.data<double>();
+    scan.marks = reinterpret_cast<int*>(scan.totals + totals);
+    scan.ready = reinterpret_cast<unsigned*>(scan.totals + totals + 2 * all);
+    check_call(cudaMemsetAsync(scan.ready, 0, static_cast<std::size_t>(all) * sizeof(unsigned),
+                               stream(device.index)),
+               "cudaMemsetAsync");
+  }
+  const DeviceGuard guard(device.index);
+  const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
+  const std::size_t bytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
+                                                    static_cast<std::size_t>(scan.chunk);
+  check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(Tile::most_bytes)),
+             "cudaFuncSetAttribute");
+  // Cooperative: the members of a group wait for each other, so all must be on the GPU at once.
+  void* arguments[] = {&scan};
+  check_call(
+      cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
+                                  dim3(static_cast<unsigned>(scan.groups * scan.members)),
+                                  dim3(Tile::threads), arguments, bytes, stream(device.index)),
+      "cudaLaunchCooperativeKernel");
+  check_launch(device.index, where);
+}
+
+/// What all passes have in common.
+template <class T>
+MatrixScan<T> matrix_scan_of(const Tensor& states, const Tensor& a, const Tensor& initial,
+                             const Tensor& cuts, ScanPlan plan, bool starts_at_one) {
+  const std::int64_t n = states.shape().back(), rows = states.shape()[states.rank() - 2];
+  MatrixScan<T> scan{Layout(states, cuts, plan), static_cast<int>(rows), static_cast<int>(n),
+                     plan.exclusive, starts_at_one};
+  scan.a = a.data<T>();
+  scan.initial = data_or_null<T>(initial);
+  scan.packs = rows == n && (n == 8 || n == 16 || n == 32);
+  return scan;
+}
+/// Whether matrices in all of these can be read and written 16 bytes at a time.
+template <class T>
+bool all_aligned(std::initializer_list<const T*> operands) {
+  return std::all_of(operands.begin(), operands.end(), [](const T* data) {
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+  });
+}
+
+template <class T>
+MatrixScan<T> forward_scan(const Tensor& states, const Tensor& last, const Tensor& a,
+                           const Tensor& b, const Tensor& initial, const Tensor& cuts,
+                           ScanPlan plan) {
+  MatrixScan<T> scan = matrix_scan_of<T>(states, a, initial, cuts, plan, !b.defined());
+  scan.b = data_or_null<T>(b);
+  scan.states = states.data<T>();
+  scan.last = last.data<T>();
+  scan.packs = scan.packs && all_aligned<T>({scan.a, scan.b, scan.states, scan.last});
+  return scan;
+}
+template <class T>
+MatrixScan<T> backward_scan(const Tensor& da, const Tensor& db, const Tensor& d_initial,
+                            const Tensor& a, const Tensor& states, const Tensor& initial,
+                            const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                            ScanPlan plan, bool starts_at_one, const Tensor& scales) {
+  MatrixScan<T> scan = matrix_scan_of<T>(states, a, initial, cuts, plan, starts_at_one);
+  scan.forward = states.data<T>();
+  scan.b = g.data<T>();
+  scan.g_last = g_last.data<T>();
+  scan.da = data_or_null<T>(da);
+  scan.db = data_or_null<T>(db);
+  scan.d_initial = data_or_null<T>(d_initial);
+  scan.scales = data_or_null<T>(scales);
+  scan.packs = scan.packs && all_aligned<T>({scan.a, scan.forward, scan.b, scan.initial, scan.da,
+                                             scan.db, scan.d_initial});
+  return scan;
+}
+
+/// Whether `plain` holds of a scan for a kernel of order N (MatrixBlock).
+template <class T>
+bool is_plain(const MatrixScan<T>& scan) {
+  return scan.layout.cuts == nullptr && !scan.exclusive && scan.packs && scan.scales == nullptr &&
+         scan.db == nullptr && (scan.da != nullptr || scan.states != nullptr);
+}
+/// Starts the pass for the scan's order.
+template <int NT, MatrixPass pass, class Form, class T>
+void start_of_order(const MatrixScan<T>& scan, Device device) {
+  // Loops of their own where speed is wanted most; the others would double the time to compile.
+  if constexpr (std::is_same_v<T, float> && pass != MatrixPass::affine) {
+    if (is_plain(scan)) return start_matrix_scan<T, NT, pass, Form, true>(scan, device);
+  }
+  start_matrix_scan<T, NT, pass, Form>(scan, device);
+}
+template <MatrixPass pass, class T>
+void start_for_order(const MatrixScan<T>& scan, Device device) {
+  if (scan.n <= 8) return start_of_order<1, pass, Given>(scan, device);
+  if (scan.n <= 16) return start_of_order<2, pass, Given>(scan, device);
+  start_of_order<4, pass, Given>(scan, device);
+}
+
+}  // namespace scangrad::cuda

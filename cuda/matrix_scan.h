@@ -1,0 +1,25 @@
+#pragma once
+#include <scangrad/ops/kernels.h>
+
+namespace scangrad::cuda {
+
+// The scans of matrices at the speed of memory (matrix_scan.cuh), as the kernels of the table.
+
+/// Whether they are for such states: not of large matrices, nor of very short sequences.
+inline bool fit_in_tiles(const Tensor& states) {
+  const std::int64_t n = states.shape().back(), rows = states.shape()[states.rank() - 2];
+  return states.shape()[1] >= 4 && n <= 32 && rows <= (n <= 8 ? 8 : n <= 16 ? 16 : 32);
+}
+void scan_in_tiles(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
+                   const Tensor& initial, const Tensor& cuts, ScanPlan plan);
+void scan_scaled_in_tiles(const Tensor& states, const Tensor& exponents, const Tensor& last,
+                          const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
+                          const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan);
+/// `starts_at_one`: of products, else of affine scans. `scales`, or undefined:
+/// ScaledScanBackwardKernel.
+void scan_backward_in_tiles(const Tensor& da, const Tensor& db, const Tensor& d_initial,
+                            const Tensor& a, const Tensor& states, const Tensor& initial,
+                            const Tensor& g, const Tensor& g_last, const Tensor& cuts,
+                            ScanPlan plan, bool starts_at_one, const Tensor& scales = {});
+
+}  // namespace scangrad::cuda

@@ -1,0 +1,209 @@
+// Scans of matrices on the device: by tiles that several blocks may share, of padded orders.
+// Whatever the order, the length and the options, states and gradients are those of a plain loop in
+// float64.
+#include <scangrad/autograd/engine.h>
+#include <scangrad/ops/creation.h>
+#include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/join.h>
+#include <scangrad/ops/reduce.h>
+#include <scangrad/tests/ops/scan_support.h>
+#include <scangrad/tests/support/catch.h>
+#include <scangrad/tests/support/devices.h>
+
+#include <array>
+#include <string>
+
+using namespace scangrad;
+using namespace scan_test;
+
+namespace {
+
+struct Case {
+  const char* name;
+  std::int64_t sequences, steps, inner, order, rows;  // rows: of affine_scan's states; 0: a product
+};
+
+std::string text(const Case& c) {
+  return std::string(c.name) + " S " + std::to_string(c.sequences) + " T " +
+         std::to_string(c.steps) + " inner " + std::to_string(c.inner) + " n " +
+         std::to_string(c.order) + " rows " + std::to_string(c.rows);
+}
+
+Tensors operands_of(const Case& c) {
+  const Tensor a = near_orthogonal({c.sequences, c.steps, c.inner, c.order, c.order}, 1);
+  if (c.rows == 0) return {a};
+  return {a * 0.9, random({c.sequences, c.steps, c.inner, c.rows, c.order}, 2)};
+}
+Tensor initial_of(const Case& c) {
+  return random({c.sequences, c.inner, c.rows == 0 ? c.order : c.rows, c.order}, 3);
+}
+
+/// States, last, and the gradients of the operands and the initial state, on the CPU in float64.
+Tensors results(const Tensors& in, const Tensor& initial, ScanOptions options, Device device,
+                DType dtype) {
+  Tensors leaves;
+  const auto leaf = [&](const Tensor& x) {
+    leaves.push_back(cast(to(x, device), dtype).detach().requires_grad_());
+    return leaves.back();
+  };
+  for (const Tensor& x : in) leaf(x);
+  if (initial.defined()) options.initial = leaf(initial);
+  if (options.resets) options.resets = to(*options.resets, device);
+  const ScanResult r =
+      in.size() == 2 ? affine_scan(leaves[0], leaves[1], options) : matmul_scan(leaves[0], options);
+  const auto weight = [&](const Tensor& x, unsigned seed) {
+    return cast(to(random(x.shape(), seed), device), dtype);
+  };
+  Tensors all = grad({r.states, r.last}, leaves,
+                     {.grad_outputs = {weight(r.states, 51), weight(r.last, 52)}});
+  all.push_back(r.states);
+  all.push_back(r.last);
+  for (Tensor& x : all) x = cast(to(x.detach(), Device{}), f64);
+  return all;
+}
+
+double worst(const Tensors& got, const Tensors& expected) {
+  double most = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) most = std::max(most, distance(got[i], expected[i]));
+  return most;
+}
+
+void check(const Case& c, ScanOptions options, bool starts, bool resets, double loosened = 1) {
+  const Tensors in = operands_of(c);
+  const Tensor initial = starts ? initial_of(c) : Tensor{};
+  if (resets) options.resets = gt(random({c.sequences, c.steps}, 4), 1.7);  // one in 22
+  options.algorithm = ScanAlgorithm::sequential;
+  const Tensors expected = results(in, initial, options, Device{}, f64);
+  options.algorithm = ScanAlgorithm::automatic;
+  for (const auto& [dtype, tolerance] : {std::pair{f64, 1e-11}, {f32, 1e-5}, {bf16, 4e-2}}) {
+    INFO(text(c) << " " << name(dtype) << (options.reverse ? " reverse" : "")
+                 << (options.exclusive ? " exclusive" : "") << (starts ? " initial" : "")
+                 << (resets ? " resets" : ""));
+    CHECK(worst(results(in, initial, options, Device::cuda(), dtype), expected) <
+          tolerance * loosened);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cuda: matrix scans of every order, with every option, are the plain loop's") {
+  if (!has_cuda()) return;
+  int setting = 0;
+  for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33}) {
+    for (const std::int64_t steps : {3, 4, 5, 37, 130}) {
+      for (int i = 0; i < 4; ++i, setting = (setting + 5) % 16) {
+        const ScanOptions options{
+            .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
+        check({"product", 2, steps, 1 + i % 2, n, 0}, options, setting & 4, setting & 8);
+        check({"affine", 2, steps, 1 + i % 2, n, i % 2 == 0 ? n : std::min<std::int64_t>(n, 5)},
+              options, setting & 4, setting & 8);
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loop's") {
+  if (!has_cuda()) return;
+  int setting = 0;
+  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{{1, 1000, 8},
+                                                                                    {1, 2049, 4},
+                                                                                    {3, 1025, 16},
+                                                                                    {2, 5000, 3},
+                                                                                    {1, 700, 32},
+                                                                                    {5, 333, 16},
+                                                                                    {1, 257, 20},
+                                                                                    {64, 129, 8},
+                                                                                    {200, 40, 8},
+                                                                                    {140, 200, 16},
+                                                                                    {70, 64, 32}}) {
+    for (int i = 0; i < 3; ++i, setting = (setting + 7) % 16) {
+      const ScanOptions options{
+          .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
+      check({"product", sequences, steps, 1, n, 0}, options, setting & 4, setting & 8, 4);
+      check({"affine", sequences, steps, 1, n, n}, options, setting & 4, setting & 8, 4);
+    }
+  }
+}
+
+TEST_CASE("cuda: NaN and ∞ in one sequence, or before a reset, stay there") {
+  if (!has_cuda()) return;
+  for (const std::int64_t n : {4, 8, 16, 32}) {
+    const std::int64_t steps = 600;
+    const Tensor clean = near_orthogonal({3, steps, n, n}, 1);
+    for (const double bad : {NAN, INFINITY}) {
+      // In sequence 1 at step 200; a segment begins at 301 in each.
+      Tensor broken = clone(clean), resets = zeros({steps}, {bool_});
+      Tensor place = broken.as_strided({n, n}, {n, 1}, (steps + 200) * n * n);
+      copy_(place, full({n, n}, bad, {f64}));
+      Tensor start = slice(resets, 0, 301, 302);
+      copy_(start, ones({1}, {bool_}));
+      const ScanOptions options{.dim = 1, .resets = resets};
+      const Tensors a = results({clean}, {}, options, Device::cuda(), f32);
+      const Tensors b = results({broken}, {}, options, Device::cuda(), f32);
+      INFO("n " << n << " " << bad);
+      for (std::size_t i = 0; i < 2; ++i) {  // the gradient, and the states
+        for (const std::int64_t s : {0, 2}) {
+          CHECK(same_bits(select(a[i], 0, s), select(b[i], 0, s)));
+        }
+        CHECK(same_bits(slice(select(a[i], 0, 1), 0, 301), slice(select(b[i], 0, 1), 0, 301)));
+      }
+      CHECK(same_bits(slice(select(a[1], 0, 1), 0, 0, 200), slice(select(b[1], 0, 1), 0, 0, 200)));
+      CHECK_FALSE(all(isfinite(select(b[1], 0, 1))).item<bool>());
+    }
+  }
+}
+
+TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the address") {
+  if (!has_cuda()) return;
+  for (const auto& [sequences, steps, n] :
+       std::vector<std::array<std::int64_t, 3>>{{2, 3000, 16}, {300, 70, 8}, {8, 500, 32}}) {
+    const Tensors in{near_orthogonal({sequences, steps, n, n}, 1)};
+    const Tensors once = results(in, {}, {.dim = 1}, Device::cuda(), f32);
+    for (int i = 0; i < 10; ++i) {
+      const Tensors again = results(in, {}, {.dim = 1}, Device::cuda(), f32);
+      for (std::size_t k = 0; k < once.size(); ++k) CHECK(same_bits(again[k], once[k]));
+    }
+    // One element further on, where nothing can be read 16 bytes at a time.
+    const Tensor m = cast(to(in[0], Device::cuda()), f32);
+    const Tensor memory = cat({zeros({1}, m.options()), reshape(m, {-1})}, 0);
+    const Tensor odd = reshape(slice(memory, 0, 1), m.shape());
+    CHECK(same_bits(to(matmul_scan(odd, {.dim = 1}).states, Device{}),
+                    to(matmul_scan(m, {.dim = 1}).states, Device{})));
+  }
+}
+
+TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float64") {
+  if (!has_cuda()) return;
+  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{
+           {1, 65536, 8}, {2, 5000, 16}, {1, 3000, 32}, {3, 700, 5}, {40, 300, 16}}) {
+    for (const double scale : {1.3, 0.6}) {
+      for (int setting = 0; setting < 8; setting += 3) {
+        const Tensor m = (eye(n, {f64}) + random({sequences, steps, n, n}, 1, 0.1)) * scale;
+        ScanOptions options{
+            .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
+        if (setting & 4) options.resets = gt(random({steps}, 4), 2.5);
+        const ScaledScanResult expected = matmul_scan_scaled(m, options);
+        if (options.resets) options.resets = to(*options.resets, Device::cuda());
+        for (const auto& [dtype, tolerance] : {std::pair{f64, 1e-9}, {f32, 5e-3}}) {
+          const ScaledScanResult got =
+              matmul_scan_scaled(cast(to(m, Device::cuda()), dtype), options);
+          // 2^e S of both, beside the expected one's size.
+          const auto off = [&](const Tensor& mantissa, const Tensor& exponent,
+                               const Tensor& mantissa_e, const Tensor& exponent_e) {
+            const Tensor by = cast(to(exponent, Device{}) - exponent_e, f64);
+            const Tensor factor = unsqueeze(unsqueeze(pow(full({}, 2, {f64}), by), -1), -1);
+            return distance(cast(to(mantissa, Device{}), f64) * factor, mantissa_e);
+          };
+          INFO("S " << sequences << " T " << steps << " n " << n << " " << name(dtype) << " scale "
+                    << scale << " setting " << setting);
+          CHECK(off(got.states, got.exponents, expected.states, expected.exponents) < tolerance);
+          CHECK(off(got.last, got.last_exponent, expected.last, expected.last_exponent) <
+                tolerance);
+          const Tensor largest = amax(abs(cast(got.states, f64)), {-2, -1});
+          CHECK(min(largest).item<double>() >= 1);
+          CHECK(max(largest).item<double>() < 2);
+        }
+      }
+    }
+  }
+}
