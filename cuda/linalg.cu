@@ -159,7 +159,7 @@ __device__ T* exponential(T* out, const T* a, T* power, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) {
     T total = 0;
     for (std::int64_t i = 0; i < n; ++i) total += fabs(a[i * n + j]);
-    norm = total <= norm ? norm : total;  // NaN wins
+    norm = norm >= total || norm != norm ? norm : total;  // NaN wins
   }
   const bool finite = norm <= std::numeric_limits<T>::max();
   int squarings = 0;

@@ -159,7 +159,7 @@ struct MatrixExp {
     for (std::int64_t j = 0; j < n; ++j) {
       T total = 0;
       for (std::int64_t i = 0; i < n; ++i) total += std::fabs(a[i * n + j]);
-      norm = total <= norm ? norm : total;  // NaN wins
+      norm = norm >= total || norm != norm ? norm : total;  // NaN wins
     }
     if (!(norm <= std::numeric_limits<T>::max())) {
       std::fill_n(out, n * n, std::numeric_limits<T>::quiet_NaN());
