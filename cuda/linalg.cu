@@ -84,17 +84,18 @@ __device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
 
 template <class T>
 void solve_typed(const Tensor& out, const Tensor& a, const Tensor& b) {
-  const std::int64_t n = out.shape()[out.rank() - 2], m = out.shape().back();
-  const Tensor scratch = empty_like(a);
+  const std::int64_t count = out.size(0), n = out.size(1), m = out.size(2);
+  const std::int64_t a_step = a.strides()[0], b_step = b.strides()[0];
+  const Tensor scratch = empty({count, n, n}, a.options());
   const T* const matrices = a.data<T>();
   const T* const right = b.data<T>();
   T* const lu = scratch.data<T>();
   T* const to = out.data<T>();
   const FaultWord fault = fault_word(out.device().index);
   const char* const op = "solve";  // a host address
-  for_each_row(out.device(), out.numel() / (n * m), [=] __device__(std::int64_t k) {
-    for_each_in_row(n * n, [=](auto j) { lu[k * n * n + j] = matrices[k * n * n + j]; });
-    for_each_in_row(n * m, [=](auto j) { to[k * n * m + j] = right[k * n * m + j]; });
+  for_each_row(out.device(), count, [=] __device__(std::int64_t k) {
+    for_each_in_row(n * n, [=](auto j) { lu[k * n * n + j] = matrices[k * a_step + j]; });
+    for_each_in_row(n * m, [=](auto j) { to[k * n * m + j] = right[k * b_step + j]; });
     __syncthreads();
     const bool solved = solve_in_place(lu + k * n * n, to + k * n * m, n, m);
     if (!solved && threadIdx.x == 0) note_fault(fault, op, nullptr, k, 0);
