@@ -1,4 +1,5 @@
 #include <scangrad/cuda/families.h>
+#include <scangrad/cuda/small_matrix.h>
 #include <scangrad/cuda/launch.cuh>
 
 namespace scangrad::cuda {
@@ -22,6 +23,8 @@ void triangle(const Tensor& out, const Tensor& x, std::int64_t diagonal) {
     triangle_typed<lower, typename decltype(tag)::type>(out, x, diagonal);
   });
 }
+
+// Matrices too large for small_matrix.h: a block each, worked on in global memory.
 
 /// The LU decomposition of one matrix by the threads of a block: a (n, n) → U in its upper
 /// triangle, x (n, m) → L⁻¹ P x. Gaussian elimination with partial pivoting. Returns the sign of
@@ -103,6 +106,8 @@ void solve_typed(const Tensor& out, const Tensor& a, const Tensor& b) {
 }
 
 void solve(const Tensor& out, const Tensor& a, const Tensor& b) {
+  // Positions within one right-hand side are of 32 bits there.
+  if (is_small(a) && out.size(1) * out.size(2) < 1 << 30) return small_solve(out, a, b);
   dispatch(TypeList<float, double>{}, out.dtype(),
            [&](auto tag) { solve_typed<typename decltype(tag)::type>(out, a, b); });
 }
@@ -132,6 +137,7 @@ void slogdet_typed(const Tensor& sign, const Tensor& logabsdet, const Tensor& a)
 }
 
 void slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a) {
+  if (is_small(a)) return small_slogdet(sign, logabsdet, a);
   dispatch(TypeList<float, double>{}, a.dtype(),
            [&](auto tag) { slogdet_typed<typename decltype(tag)::type>(sign, logabsdet, a); });
 }
@@ -220,6 +226,7 @@ void matrix_exp_typed(const Tensor& out, const Tensor& a) {
 }
 
 void matrix_exp(const Tensor& out, const Tensor& a) {
+  if (is_small(a)) return small_matrix_exp(out, a);
   dispatch(TypeList<float, double>{}, a.dtype(),
            [&](auto tag) { matrix_exp_typed<typename decltype(tag)::type>(out, a); });
 }
