@@ -1,4 +1,5 @@
 #include <scangrad/cuda/families.h>
+#include <scangrad/cuda/small_matrix.h>
 #include <scangrad/cuda/launch.cuh>
 
 namespace scangrad::cuda {
@@ -22,6 +23,8 @@ void triangle(const Tensor& out, const Tensor& x, std::int64_t diagonal) {
     triangle_typed<lower, typename decltype(tag)::type>(out, x, diagonal);
   });
 }
+
+// Matrices too large for small_matrix.h: a block each, worked on in global memory.
 
 /// The LU decomposition of one matrix by the threads of a block: a (n, n) → U in its upper
 /// triangle, x (n, m) → L⁻¹ P x. Gaussian elimination with partial pivoting. Returns the sign of
@@ -84,17 +87,18 @@ __device__ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
 
 template <class T>
 void solve_typed(const Tensor& out, const Tensor& a, const Tensor& b) {
-  const std::int64_t n = out.shape()[out.rank() - 2], m = out.shape().back();
-  const Tensor scratch = empty_like(a);
+  const std::int64_t count = out.size(0), n = out.size(1), m = out.size(2);
+  const std::int64_t a_step = a.strides()[0], b_step = b.strides()[0];
+  const Tensor scratch = empty({count, n, n}, a.options());
   const T* const matrices = a.data<T>();
   const T* const right = b.data<T>();
   T* const lu = scratch.data<T>();
   T* const to = out.data<T>();
   const FaultWord fault = fault_word(out.device().index);
   const char* const op = "solve";  // a host address
-  for_each_row(out.device(), out.numel() / (n * m), [=] __device__(std::int64_t k) {
-    for_each_in_row(n * n, [=](auto j) { lu[k * n * n + j] = matrices[k * n * n + j]; });
-    for_each_in_row(n * m, [=](auto j) { to[k * n * m + j] = right[k * n * m + j]; });
+  for_each_row(out.device(), count, [=] __device__(std::int64_t k) {
+    for_each_in_row(n * n, [=](auto j) { lu[k * n * n + j] = matrices[k * a_step + j]; });
+    for_each_in_row(n * m, [=](auto j) { to[k * n * m + j] = right[k * b_step + j]; });
     __syncthreads();
     const bool solved = solve_in_place(lu + k * n * n, to + k * n * m, n, m);
     if (!solved && threadIdx.x == 0) note_fault(fault, op, nullptr, k, 0);
@@ -102,6 +106,8 @@ void solve_typed(const Tensor& out, const Tensor& a, const Tensor& b) {
 }
 
 void solve(const Tensor& out, const Tensor& a, const Tensor& b) {
+  // Positions within one right-hand side are of 32 bits there.
+  if (is_small(a) && out.size(1) * out.size(2) < 1 << 30) return small_solve(out, a, b);
   dispatch(TypeList<float, double>{}, out.dtype(),
            [&](auto tag) { solve_typed<typename decltype(tag)::type>(out, a, b); });
 }
@@ -131,6 +137,7 @@ void slogdet_typed(const Tensor& sign, const Tensor& logabsdet, const Tensor& a)
 }
 
 void slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a) {
+  if (is_small(a)) return small_slogdet(sign, logabsdet, a);
   dispatch(TypeList<float, double>{}, a.dtype(),
            [&](auto tag) { slogdet_typed<typename decltype(tag)::type>(sign, logabsdet, a); });
 }
@@ -159,7 +166,7 @@ __device__ T* exponential(T* out, const T* a, T* power, std::int64_t n) {
   for (std::int64_t j = 0; j < n; ++j) {
     T total = 0;
     for (std::int64_t i = 0; i < n; ++i) total += fabs(a[i * n + j]);
-    norm = total <= norm ? norm : total;  // NaN wins
+    norm = norm >= total || norm != norm ? norm : total;  // NaN wins
   }
   const bool finite = norm <= std::numeric_limits<T>::max();
   int squarings = 0;
@@ -219,6 +226,7 @@ void matrix_exp_typed(const Tensor& out, const Tensor& a) {
 }
 
 void matrix_exp(const Tensor& out, const Tensor& a) {
+  if (is_small(a)) return small_matrix_exp(out, a);
   dispatch(TypeList<float, double>{}, a.dtype(),
            [&](auto tag) { matrix_exp_typed<typename decltype(tag)::type>(out, a); });
 }

@@ -183,8 +183,8 @@ using FormScanBackwardKernel = bool(const Tensor& dx, const Tensor& d_initial, c
                                     ScanPlan plan);
 /// x without what lies above (tril) or below (triu) diagonal `diagonal`, (…, m, n); contiguous.
 using TriangleKernel = void(const Tensor& out, const Tensor& x, std::int64_t diagonal);
-/// out = a⁻¹ b: (…, n, m) ← (…, n, n), (…, n, m); contiguous. A singular matrix is an error, raised
-/// as a bad index is.
+/// out = a⁻¹ b: (batch, n, m) ← (batch, n, n), (batch, n, m); contiguous, but for batch strides of
+/// a and b, which may be 0. A singular matrix is an error, raised as a bad index is.
 using SolveKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
 /// Sign and log |det| of each matrix, (batch) each ← (…, n, n); contiguous. 0 and −∞ where a pivot
 /// is 0.

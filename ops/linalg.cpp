@@ -71,6 +71,17 @@ void check_vectors(const char* op, const Tensor& a, const Tensor& b) {
                     b.shape());
 }
 
+/// The matrices (rows, columns) of x, broadcast to `batch` in one dimension; not copied where there
+/// is one for all.
+Tensor matrices_of(const Tensor& x, const Shape& batch) {
+  const std::int64_t rows = x.size(-2), columns = x.size(-1);
+  if (x.numel() == rows * columns) {
+    return expand(reshape(contiguous(x), {rows, columns}), {batch.numel(), rows, columns});
+  }
+  return reshape(contiguous(expand(x, with_matrix(batch, rows, columns))),
+                 {batch.numel(), rows, columns});
+}
+
 void check_square_matrices(const char* op, const Tensor& a) {
   check_dtype(op, a, TypeList<float, double>{});
   check<ShapeError>(a.rank() >= 2 && a.shape()[a.rank() - 2] == a.shape().back(),
@@ -133,9 +144,8 @@ Tensor solve(const Tensor& a, const Tensor& b) {
   Tensor x = empty(with_matrix(batch, n, m), a.options());
   if (x.numel() > 0) {
     const auto guard = no_grad();
-    kernel_for("solve", x.device(), &Kernels::solve)(
-        x, contiguous(expand(a, with_matrix(batch, n, n))),
-        contiguous(expand(b, with_matrix(batch, n, m))));
+    kernel_for("solve", x.device(), &Kernels::solve)(reshape(x, {batch.numel(), n, m}),
+                                                     matrices_of(a, batch), matrices_of(b, batch));
   }
   const Shape shape_b = b.shape();
   return record("solve", {a, b}, x, {a, x}, [shape_b](const Backward& context) {

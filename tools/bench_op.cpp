@@ -4,6 +4,7 @@
 #include <scangrad/autograd/grad_mode.h>
 #include <scangrad/core/error.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/linalg.h>
 #include <scangrad/ops/loss.h>
 #include <scangrad/ops/matmul.h>
 #include <scangrad/ops/norm.h>
@@ -126,6 +127,49 @@ const std::vector<OpBenchmark>& op_benchmarks() {
   return table;
 }
 
+void print_beside_floor(const OpBenchmark& op, const BenchOptions& options, const Shape& shape,
+                        double ms, double floor) {
+  print_row({{"op", op.name},
+             {"dtype", options.dtype},
+             {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())},
+             {"ms", ms},
+             {"floor_ms", floor},
+             {"ratio_to_floor", ms / floor}},
+            options.json);
+}
+
+/// The same on many small matrices (count, n, n).
+const std::vector<OpBenchmark>& matrix_benchmarks() {
+  static const std::vector<OpBenchmark> table = {
+      {"solve", 3, [](const Tensor& a, const Tensor& b) { return solve(a, b); }},
+      {"inverse", 2, [](const Tensor& a, const Tensor&) { return inverse(a); }},
+      {"slogdet", 1, [](const Tensor& a, const Tensor&) { return slogdet(a).logabsdet; }},
+      {"matrix_exp", 2, [](const Tensor& a, const Tensor&) { return matrix_exp(a); }},
+      // Forward reads a and writes y; backward reads a and g, and writes da.
+      {"matrix_exp, both ways", 5,
+       [](const Tensor& a, const Tensor& g) {
+         return both_ways([](const Tensor& leaf) { return matrix_exp(leaf); }, a, g);
+       }},
+  };
+  return table;
+}
+
+void bench_matrices(const OpBenchmark& op, const BenchOptions& options, double rate) {
+  const TensorOptions like = options.tensor_options();
+  for (const std::int64_t n : {8, 16}) {
+    // Operands that take turns, more of them than a cache holds.
+    const std::int64_t turns = 512 / (n * n);
+    const Shape shape = {std::int64_t{1} << 16, n, n};
+    std::vector<Tensor> operands;
+    for (std::int64_t i = 0; i < turns; ++i) operands.push_back(uniform(shape, like, -1, 1));
+    const double ms = median_milliseconds(like.device, options.budget, [&](std::int64_t i) {
+      op.run(operands[i % turns], operands[(i + turns / 2) % turns]);
+    });
+    const auto bytes = static_cast<double>(shape.numel() * size_of(like.dtype));
+    print_beside_floor(op, options, shape, ms, op.passes * bytes / rate * 1e3);
+  }
+}
+
 void bench_matmul(const BenchOptions& options) {
   const TensorOptions like = options.tensor_options();
   for (const std::int64_t n : {256, 1024}) {
@@ -166,14 +210,10 @@ void bench_ops(const BenchOptions& options, const std::vector<std::string>& chos
     if (!wanted(op.name) || (like.dtype == DType::bf16 && !op.bf16)) continue;
     const double ms = median_milliseconds(like.device, options.budget,
                                           [&](int i) { i % 2 == 0 ? op.run(x, y) : op.run(y, x); });
-    const double floor = op.passes * bytes / rate * 1e3;
-    print_row({{"op", op.name},
-               {"dtype", options.dtype},
-               {"shape", {x.size(0), x.size(1)}},
-               {"ms", ms},
-               {"floor_ms", floor},
-               {"ratio_to_floor", ms / floor}},
-              options.json);
+    print_beside_floor(op, options, x.shape(), ms, op.passes * bytes / rate * 1e3);
+  }
+  for (const OpBenchmark& op : matrix_benchmarks()) {
+    if (wanted(op.name) && like.dtype != DType::bf16) bench_matrices(op, options, rate);
   }
   if (wanted("matmul")) bench_matmul(options);
 }
@@ -190,7 +230,9 @@ void add_bench_op(CLI::App& bench) {
   CLI::App* command = bench.add_subcommand("op", "Operations, as ratios to the copy rate");
   arguments->options.add_to(*command);
   std::vector<std::string> names = {"matmul"};
-  for (const OpBenchmark& op : op_benchmarks()) names.emplace_back(op.name);
+  for (const auto* table : {&op_benchmarks(), &matrix_benchmarks()}) {
+    for (const OpBenchmark& op : *table) names.emplace_back(op.name);
+  }
   command->add_option("--op", arguments->ops, "Only these (may be repeated)")
       ->check(CLI::IsMember(names));
   command->add_option("--megabytes", arguments->megabytes, "Size of the operand")

@@ -81,8 +81,8 @@ bool solve_in_place(T* a, T* x, std::int64_t n, std::int64_t m) {
 }
 
 void solve_batch(const Tensor& out, const Tensor& a, const Tensor& b) {
-  const std::int64_t n = out.shape()[out.rank() - 2], m = out.shape().back();
-  const std::int64_t batch = out.numel() / (n * m);
+  const std::int64_t batch = out.size(0), n = out.size(1), m = out.size(2);
+  const std::int64_t a_step = a.strides()[0], b_step = b.strides()[0];
   const Tensor solved = empty({batch}, {DType::bool_, out.device()});
   bool* const ok = solved.data<bool>();
   dispatch(TypeList<float, double>{}, out.dtype(), [&](auto tag) {
@@ -95,8 +95,8 @@ void solve_batch(const Tensor& out, const Tensor& a, const Tensor& b) {
       const Tensor scratch = empty({n, n}, out.options());
       T* const lu = scratch.data<T>();
       for (std::int64_t k = begin; k < end; ++k) {
-        std::copy_n(matrices + k * n * n, n * n, lu);
-        std::copy_n(right + k * n * m, n * m, to + k * n * m);
+        std::copy_n(matrices + k * a_step, n * n, lu);
+        std::copy_n(right + k * b_step, n * m, to + k * n * m);
         ok[k] = solve_in_place(lu, to + k * n * m, n, m);
       }
     });
@@ -159,7 +159,7 @@ struct MatrixExp {
     for (std::int64_t j = 0; j < n; ++j) {
       T total = 0;
       for (std::int64_t i = 0; i < n; ++i) total += std::fabs(a[i * n + j]);
-      norm = total <= norm ? norm : total;  // NaN wins
+      norm = norm >= total || norm != norm ? norm : total;  // NaN wins
     }
     if (!(norm <= std::numeric_limits<T>::max())) {
       std::fill_n(out, n * n, std::numeric_limits<T>::quiet_NaN());

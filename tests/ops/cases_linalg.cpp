@@ -84,6 +84,12 @@ Array dominant(Array a) {
   return a;
 }
 
+/// Matrices whose rows and columns sum to half of that at the most.
+Operand small_values(const Shape& shape) {
+  const double most = dominance / 2 / static_cast<double>(shape.back());
+  return values(shape, -most, most);
+}
+
 Shape leading(const Shape& shape) { return shape.slice(0, shape.rank() - 2); }
 
 /// (a + 8 I)⁻¹ b.
@@ -204,6 +210,16 @@ std::vector<OpCase> linalg_cases() {
                                                                  {{1300, 4, 4}, {1300, 4, 2}}}) {
     systems.push_back({values(a), values(b)});
   }
+  // About the orders that GPUs pad matrices to, and as many columns as they solve for at a time.
+  for (const auto& [a, b] : std::vector<std::pair<Shape, Shape>>{{{83, 5, 5}, {83, 5, 9}},
+                                                                 {{37, 8, 8}, {37, 8, 8}},
+                                                                 {{29, 9, 9}, {9, 20}},
+                                                                 {{9, 16, 16}, {9, 16, 17}},
+                                                                 {{17, 17}, {7, 17, 18}},
+                                                                 {{3, 32, 32}, {3, 32, 40}},
+                                                                 {{2, 33, 33}, {2, 33, 31}}}) {
+    systems.push_back({small_values(a), values(b)});
+  }
   const std::vector<sg::DType> real = {sg::f64, sg::f32};
   const auto shifted = [](const Tensor& a) {
     return a + sg::eye(a.size(-1), a.options()) * dominance;
@@ -219,6 +235,10 @@ std::vector<OpCase> linalg_cases() {
   for (const Shape& shape :
        std::vector<Shape>{{1, 1}, {2, 0, 3, 3}, {2, 2}, {3, 3}, {2, 1, 5, 5}, {1300, 4, 4}}) {
     squares.push_back({values(shape, -1, 1)});
+  }
+  for (const auto& [count, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {83, 5}, {37, 8}, {29, 9}, {9, 16}, {7, 17}, {3, 32}, {2, 33}}) {
+    squares.push_back({small_values({count, n, n})});
   }
   rows.push_back(
       {.name = "inverse",

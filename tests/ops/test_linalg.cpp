@@ -58,10 +58,10 @@ TEST_CASE("the exponential of a nilpotent matrix is its finite series, whatever 
 TEST_CASE("matrix_exp of a matrix that is not finite is NaN, and its neighbours are right",
           "[a diverged token must show, and no other]") {
   for (const double bad : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
-    const Tensor a = from<double>({0, bad, 0, 0, 0, 0, 0, 0}, {2, 2, 2});
+    const Tensor a = from<double>({0, bad, 0, 0, 0, 0, bad, 0, 0, 0, 0, 0}, {3, 2, 2});
     const Tensor y = matrix_exp(a);
-    CHECK(all(isnan(select(y, 0, 0))).item<bool>());
-    CHECK(largest(select(y, 0, 1) - eye(2, {DType::f64})) == 0);
+    CHECK(all(isnan(slice(y, 0, 0, 2))).item<bool>());
+    CHECK(largest(select(y, 0, 2) - eye(2, {DType::f64})) == 0);
   }
 }
 
