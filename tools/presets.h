@@ -9,12 +9,13 @@
 namespace scangrad::tools {
 
 /// Configurations that come with the program, in tools/presets/*.json, are of two kinds: one run
-/// (a RunConfig), or a comparison: a title, a `base` RunConfig and, for each model, its name and
-/// what it changes.
+/// (a RunConfig), or a comparison: a title, a `base` RunConfig and, for each model, its name, what
+/// it changes and with which seeds it is trained.
 struct Comparison {
   struct Model {
     std::string name;
     RunConfig config;
+    std::vector<std::uint64_t> seeds = {};  ///< a run each; none: one run, with `config.seed`
   };
   std::string title;
   std::vector<Model> models;
@@ -28,8 +29,11 @@ struct ConfigOptions {
   std::string data, device, precision;
   std::int64_t steps = 0, seed = -1;
   std::vector<std::string> assignments;
+  std::vector<std::uint64_t> seeds;  ///< of commands that train a model several times
 
   void add_to(CLI::App& command);
+  /// `--seeds`, which excludes `--seed`; after `add_to`.
+  void add_seeds_to(CLI::App& command);
   /// The configuration of one run, checked.
   RunConfig run() const;
   /// The configurations of a comparison, checked. A run's preset is a comparison of one.
@@ -43,6 +47,7 @@ struct ConfigOptions {
  private:
   Comparison read() const;
   void override(RunConfig& config) const;
+  bool decides_seed() const;  ///< one for all, whatever seeds a comparison names
 };
 
 }  // namespace scangrad::tools

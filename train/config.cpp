@@ -264,4 +264,8 @@ void validate(const RunConfig& c) {
   }
 }
 
+std::int64_t tokens_trained(const RunConfig& config, std::int64_t steps) {
+  return steps * config.batch * config.optimizer.accumulate * config.data.length;
+}
+
 }  // namespace scangrad

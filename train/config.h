@@ -68,4 +68,7 @@ void set(RunConfig& config, const std::string& assignment);
 /// Throws ValueError naming the first value that no run can have.
 void validate(const RunConfig& config);
 
+/// On how many tokens the first `steps` steps train.
+std::int64_t tokens_trained(const RunConfig& config, std::int64_t steps);
+
 }  // namespace scangrad

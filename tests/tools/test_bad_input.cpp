@@ -41,6 +41,9 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
   write_file("empty.txt", "");
   write_file("latin1.txt", "caf\xe9 caf\xe9");
   write_file("broken.json", "{\"steps\": ");
+  write_file("seeds.json", R"({"models": [{"seeds": [-1]}]})");
+  write_file("twice.json", R"({"models": [{"seeds": [1, 1]}]})");
+  write_file("seed.json", R"({"models": [{"seed": 1}]})");
   const auto data = [&](const char* file) {
     return std::string("train --preset shakespeare-small --data ") + file + out;
   };
@@ -71,6 +74,11 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
             "too few for context 30000"},
            {"a comparison as a run", "train --preset state-tracking" + out, 2,
             "use scangrad compare"},
+           {"a model's seeds that are none", "compare --config seeds.json" + out, 2,
+            "model 1: seeds must be a list of integers of 0 or more, not [-1]"},
+           {"a model's seed twice", "compare --config twice.json" + out, 2,
+            "model 1: a seed is there twice among 1, 1"},
+           {"an unknown key of a model", "compare --config seed.json" + out, 2, "but no 'seed'"},
            {"unequal budgets", "compare --config unequal.json" + out, 1, "they must be equal"},
            {"a run to resume that is none", "train --resume" + out, 1, "holds no run"},
            {"resume without a folder", "train --resume", 2, "--resume needs --out"},

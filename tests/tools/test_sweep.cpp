@@ -8,7 +8,10 @@
 #include <scangrad/train/metrics.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -69,6 +72,30 @@ TEST_CASE("A list of points is a run each, and lists as values are not cut at th
   CHECK(config.seed == 2);
 }
 
+TEST_CASE("With seeds, a setting's row is the mean and the range of its runs") {
+  const std::string out = fresh("seeds");
+  const std::string command =
+      "sweep " + tests::tiny_run(10) + " --grid model.width=16,32 --seeds 1,2 --out " + out;
+  const Outcome outcome = program(command);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK(lines_of(outcome.out) == 3);
+  double sum = 0, least = HUGE_VAL, largest = 0;
+  for (const char* run : {"model.width=16,seed=1", "model.width=16,seed=2"}) {
+    CHECK(latest_checkpoint(fs::path(out) / run)->filename() == "step-10");
+    const auto lines = read_metrics(fs::path(out) / run / "metrics.jsonl");
+    const double loss = metric(lines.back(), "val_loss");  // of the only validation
+    sum += loss;
+    least = std::min(least, loss);
+    largest = std::max(largest, loss);
+  }
+  CHECK_THAT(outcome.out,
+             ContainsSubstring(fmt::format("{:.4f} ({:.4f} to {:.4f})", sum / 2, least, largest)));
+  const Outcome json = program(command + " --resume --json");
+  CHECK(lines_of(json.out) == 4);
+  CHECK_THAT(json.out, ContainsSubstring(R"("model.width":"32","seed":2)"));
+}
+
 TEST_CASE("Several runs at a time end as one at a time does") {
   const std::string out = fresh("jobs"), alone = fresh("alone");
   const std::string command = "sweep " + tests::tiny_run(10) + " --grid seed=1,2,3 --out ";
@@ -124,7 +151,11 @@ TEST_CASE("What cannot be swept is refused before anything is written") {
   };
   const std::string out = fresh("refused");
   for (const Mistake& mistake : std::vector<Mistake>{
-           {"", "give --grid, --point or both"},
+           {"", "give --grid, --point, --seeds or several of them"},
+           {"--seeds 1,2 --grid seed=1,2", "give --seeds or settings of seed, not both"},
+           {"--seeds 1,1", "a seed is there twice among 1, 1"},
+           {"--seeds 1,-2", "--seeds"},
+           {"--seeds 1 --seed 2", "--seeds"},
            {"--grid seed", "'seed' is not key=value"},
            {"--grid model.widht=3", "the nearest is 'model.width'"},
            {"--grid batch=1,0", "batch must be 1 or more"},
