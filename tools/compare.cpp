@@ -79,17 +79,23 @@ struct Result {
   std::vector<RunResult> results = {};  // of each
 };
 
-/// Trains the run, unless that is done: its model's number of parameters.
+/// Trains the run, unless that is done: its model's number of parameters. One that diverges is told
+/// of, and has the scores that it had by then.
 std::int64_t train_run(const Run& run, bool resume) {
   const bool begun = resume && fs::exists(run.folder / "config.json");
   auto trainer =
       begun ? Trainer::resume(run.folder) : std::make_unique<Trainer>(run.config, run.folder);
-  if (trainer->steps_done() < trainer->config().steps &&
-      train_with_progress(*trainer, run.name).stopped) {
-    throw Error(
-        fmt::format("interrupted in training {}; all is saved: give the same command with "
-                    "--out {} --resume to go on",
-                    run.name, run.folder.parent_path().string()));
+  const bool ended = trainer->steps_done() == trainer->config().steps || run_result(run).diverged;
+  if (ended) return trainer->model().parameter_count();
+  try {
+    if (train_with_progress(*trainer, run.name).stopped) {
+      throw Error(
+          fmt::format("interrupted in training {}; all is saved: give the same command with "
+                      "--out {} --resume to go on",
+                      run.name, run.folder.parent_path().string()));
+    }
+  } catch (const DivergenceError& error) {
+    fmt::print(stderr, "{}: {}\n", run.name, error.what());
   }
   return trainer->model().parameter_count();
 }
@@ -107,7 +113,7 @@ Result train_model(const Comparison::Model& model, const fs::path& out, bool res
 std::vector<Row> table_of(const std::vector<Result>& models) {
   std::vector<std::vector<RunResult>> results;
   for (const Result& model : models) results.push_back(model.results);
-  const std::vector<Row> scores = score_rows(results);
+  const std::vector<Row> scores = score_rows(results, /*stability=*/false);
   std::vector<Row> rows = {{"model", "parameters", "tokens", "seconds"}};
   for (const Result& model : models) {
     const std::size_t count = model.runs.size();
@@ -161,11 +167,13 @@ void write_chart(const Comparison& comparison, const std::vector<Result>& models
   std::vector<Curve> curves;
   for (const Result& model : models) {
     std::vector<Curve> of_runs;
-    for (const Run& run : model.runs) {
-      of_runs.push_back(metric_curve(run.folder, key, /*over_tokens=*/true));
+    for (std::size_t i = 0; i < model.runs.size(); ++i) {
+      if (model.results[i].last.empty()) continue;  // diverged before a validation
+      of_runs.push_back(metric_curve(model.runs[i].folder, key, /*over_tokens=*/true));
     }
-    curves.push_back(mean_curve(of_runs, model.name));
+    if (!of_runs.empty()) curves.push_back(mean_curve(of_runs, model.name));
   }
+  if (curves.empty()) return;
   const std::string label = words ? fmt::format("last-token accuracy at length {}", c.data.length)
                                   : "validation loss (nats a token)";
   write_file(out / "compare.svg", svg_plot(curves, {.title = comparison.title,

@@ -94,7 +94,8 @@ void train_all(const std::vector<Run>& runs, std::int64_t jobs) {
     while (next < runs.size() && stop_requested == 0 &&
            processes.count() < static_cast<std::size_t>(jobs)) {
       const Run& run = runs[next++];
-      if (is_finished(run)) {
+      const RunResult before = run_result(run);
+      if (before.finished || before.diverged) {
         ++ended;
       } else {
         processes.start(run, jobs == 1);
@@ -104,10 +105,12 @@ void train_all(const std::vector<Run>& runs, std::int64_t jobs) {
     const Run& run = processes.wait();
     ++ended;
     const RunResult result = run_result(run);
-    fmt::print(stderr, "[{}/{}] {}: {}\n", ended, runs.size(), run.name,
-               is_finished(run)
-                   ? fmt::format("lowest val_loss {:.4f}", result.best_loss)
-                   : fmt::format("ended at step {:.0f} of {}", result.steps, run.config.steps));
+    const std::string end =
+        result.finished
+            ? fmt::format("lowest val_loss {:.4f}", result.best_loss)
+            : fmt::format("ended at step {:.0f} of {}{}", result.steps, run.config.steps,
+                          result.diverged ? ", no longer finite" : "");
+    fmt::print(stderr, "[{}/{}] {}: {}\n", ended, runs.size(), run.name, end);
   }
   if (stop_requested != 0) {
     throw Error(

@@ -172,7 +172,7 @@ std::vector<Row> table_of(const std::vector<Trial>& trials) {
     for (const Run& run : trial.runs) results.back().push_back(run_result(run));
   }
   const std::vector<std::string> keys = keys_of(trials);
-  const std::vector<Row> scores = score_rows(results);
+  const std::vector<Row> scores = score_rows(results, /*stability=*/true);
   std::vector<Row> rows(1);
   for (const std::string& key : keys) rows[0].push_back(key.substr(key.rfind('.') + 1));
   rows[0].insert(rows[0].end(), scores[0].begin(), scores[0].end());
@@ -182,13 +182,15 @@ std::vector<Row> table_of(const std::vector<Trial>& trials) {
     for (const std::string& key : keys) row.push_back(value_of(trials[i].setting, key));
     row.insert(row.end(), scores[i + 1].begin(), scores[i + 1].end());
     std::vector<double> steps, seconds;
-    bool finished = true;
+    bool finished = true, diverged = false;
     for (const RunResult& run : results[i]) {
       steps.push_back(run.steps);
       seconds.push_back(run.seconds);
       finished = finished && run.finished;
+      diverged = diverged || run.diverged;
     }
-    row.push_back(mean_text(steps, 0, finished ? "" : " (unfinished)"));
+    const char* end = finished ? "" : diverged ? " (not finite)" : " (unfinished)";
+    row.push_back(mean_text(steps, 0, end));
     row.push_back(mean_text(seconds, 0));
     rows.push_back(std::move(row));
   }
@@ -228,8 +230,10 @@ void sweep(const Arguments& arguments) {
   train_all(runs, arguments.jobs);
   arguments.json ? print_json(trials) : print_table(table_of(trials), keys_of(trials).size());
   std::fflush(stdout);
-  const auto unfinished =
-      std::count_if(runs.begin(), runs.end(), [](const Run& run) { return !is_finished(run); });
+  const auto unfinished = std::count_if(runs.begin(), runs.end(), [](const Run& run) {
+    const RunResult result = run_result(run);
+    return !result.finished && !result.diverged;
+  });
   if (unfinished > 0) {
     throw Error(fmt::format("{} of {} runs did not reach their last step; what they said is {}",
                             unfinished, runs.size(),

@@ -241,21 +241,25 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
 
     result.train_loss = loss_.item<double>();
     const double norm = gradient_norm();
-    check<ValueError>(std::isfinite(result.train_loss) && std::isfinite(norm),
-                      "training: at step {} the loss is {} with gradient norm {}; a lower learning "
-                      "rate (schedule.rate, optimizer.w_in_rate) may help",
-                      state_.step, result.train_loss, norm);
+    const bool finite = std::isfinite(result.train_loss) && std::isfinite(norm);
     result.seconds += seconds_since(start);
     Metrics line = {{"step", static_cast<double>(state_.step)}};
-    if (logs) {
-      const double tokens = static_cast<double>((state_.step - logged_step) * c.batch *
-                                                c.optimizer.accumulate * c.data.length);
+    if (logs || !finite) {
+      const auto tokens =
+          static_cast<double>(tokens_trained(c, state_.step) - tokens_trained(c, logged_step));
       line.insert(line.end(), {{"train_loss", result.train_loss},
                                {"lr", rate},
                                {"gradient_norm", norm},
                                {"tokens_per_second", tokens / (result.seconds - logged_seconds)}});
       logged_seconds = result.seconds;
       logged_step = state_.step;
+    }
+    if (!finite) {
+      log.write(line);
+      fail<DivergenceError>(
+          "training: at step {} the loss is {} with gradient norm {}; a lower "
+          "learning rate (schedule.rate, optimizer.w_in_rate) may help",
+          state_.step, result.train_loss, norm);
     }
     if (validates) {
       result.validation = evaluate();
@@ -291,7 +295,11 @@ Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig&
   Metrics metrics;
   for (const auto& dataset : data.validation) {
     const Evaluation e = scangrad::evaluate(model, *dataset, config.validation_batch);
-    if (metrics.empty()) metrics.emplace_back("val_loss", e.loss);
+    if (metrics.empty()) {
+      metrics.emplace_back("val_loss", e.loss);
+      const double norm = log10_state_norm(model, *dataset, config.validation_batch);
+      if (!std::isnan(norm)) metrics.emplace_back("log10_state_norm", norm);
+    }
     if (config.data.kind != "words") continue;
     metrics.emplace_back(fmt::format("accuracy_{}", dataset->length()), e.accuracy);
     metrics.emplace_back(fmt::format("last_accuracy_{}", dataset->length()), e.last_accuracy);

@@ -1,4 +1,5 @@
 #pragma once
+#include <scangrad/core/error.h>
 #include <scangrad/core/graph_capture.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/train/checkpoint.h>
@@ -15,6 +16,12 @@
 #include <vector>
 
 namespace scangrad {
+
+/// A loss or gradient that is no longer finite, from which no training comes back.
+class DivergenceError : public ValueError {
+ public:
+  using ValueError::ValueError;
+};
 
 /// What training tells and asks; each may be left out. The order of members is frozen.
 struct TrainingCallbacks {
@@ -55,12 +62,13 @@ class Trainer {
   static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder,
                                          std::optional<std::int64_t> steps = std::nullopt);
 
-  /// Trains to the end of the run, and saves it there. Throws ValueError where the loss or a
-  /// gradient is no longer finite, and the last checkpoint is then as it was; and where another
-  /// Trainer has begun a run in the folder.
+  /// Trains to the end of the run, and saves it there. Throws DivergenceError where the loss or a
+  /// gradient is no longer finite: the metrics end with that step, and the last checkpoint is as it
+  /// was. Throws ValueError where another Trainer has begun a run in the folder.
   TrainingResult run(const TrainingCallbacks& callbacks = {});
   /// The model on the validation data. Text: val_loss. Words: val_loss at the trained length and,
-  /// for each length L, accuracy_L and last_accuracy_L.
+  /// for each length L, accuracy_L and last_accuracy_L. With MRU layers, log10_state_norm on the
+  /// data of val_loss.
   Metrics evaluate();
 
   LanguageModel& model() { return *model_; }

@@ -242,6 +242,27 @@ TEST_CASE("A model of a comparison is trained with each of its seeds; its row is
   CHECK(std::count(two.out.begin(), two.out.end(), '\n') == 4);
 }
 
+TEST_CASE("A model that diverges is a row of the comparison, and the others are trained") {
+  const fs::path out = fresh("diverging");
+  const fs::path file = fresh("diverging.json");
+  write_file(file, R"({"base": {"model": {"layers": ["mlp"], "width": 16}, "batch": 2, "steps": 20,
+                       "data": {"kind": "words", "length": 4, "eval_sequences": 8}},
+                       "models": [{"name": "a", "config": {"optimizer": {"clip": 0},
+                                   "schedule": {"rate": 1e30, "warmup_steps": 0}}},
+                                  {"name": "b"}]})");
+  const std::string command = "compare --config " + file.string() + " --out " + out.string();
+  const Outcome outcome = program(command);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.err, ContainsSubstring("a: training: at step 10 the loss is"));
+  CHECK(std::count(outcome.out.begin(), outcome.out.end(), '\n') == 3);
+  CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(">b<"));
+  const Outcome again = program(command + " --resume");
+  CHECK(again.status == 0);
+  CHECK(again.out == outcome.out);
+  CHECK(again.err.find("training") == std::string::npos);
+}
+
 TEST_CASE("Benchmarks print one JSON object a line") {
   const Outcome scan = program("bench scan --shape 2,64,4 --budget 1 --json");
   CHECK_THAT(scan.out, ContainsSubstring("\"both_ratio_to_floor\":"));

@@ -125,6 +125,26 @@ TEST_CASE("A run that fails is told of, and the others are trained all the same"
   CHECK(latest_checkpoint(fs::path(out) / "model.width=16").has_value());
 }
 
+TEST_CASE("A run that diverges is a result: the sweep goes on, and does not try it again") {
+  const std::string out = fresh("diverging");
+  const std::string command = "sweep " + tests::tiny_run(20) +
+                              " --set optimizer.clip=0 --set schedule.warmup_steps=0 --set "
+                              "log_every=1 --grid schedule.rate=1e30,1e-3 --out " +
+                              out;
+  const Outcome outcome = program(command);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK(lines_of(outcome.out) == 3);
+  CHECK_THAT(outcome.out, ContainsSubstring("log10 |H|  spikes"));
+  CHECK_THAT(outcome.out, ContainsSubstring(" (not finite)"));
+  CHECK_THAT(outcome.err, ContainsSubstring(", no longer finite"));
+  CHECK(latest_checkpoint(fs::path(out) / "schedule.rate=1e-3").has_value());
+  const Outcome again = program(command + " --resume --json");
+  CHECK(again.status == 0);
+  CHECK(again.err.empty());
+  CHECK_THAT(again.out, ContainsSubstring(R"("diverged":true)"));
+}
+
 TEST_CASE("Interrupted, a sweep saves what is at work and goes on with it") {
   const std::string out = fresh("interrupted");
   const std::string options = " --set schedule.kind=constant --set log_every=1 --grid seed=1,2";
