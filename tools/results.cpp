@@ -33,7 +33,7 @@ RunResult run_result(const Run& run) {
   const auto tokens = [&](double steps) {
     return static_cast<double>(tokens_trained(run.config, static_cast<std::int64_t>(steps)));
   };
-  double logged = 0, lowest = HUGE_VAL;
+  double logged = 0, lowest = HUGE_VAL, length = 0;
   bool high = false;
   for (const Metrics& line : read_metrics(run.folder / "metrics.jsonl")) {
     result.steps = metric(line, "step");
@@ -42,6 +42,9 @@ RunResult run_result(const Run& run) {
       result.seconds += (tokens(result.steps) - tokens(std::exchange(logged, result.steps))) / rate;
     }
     result.diverged = is_not_finite(line, "train_loss") || is_not_finite(line, "gradient_norm");
+    if (is_known(line, "length") && std::exchange(length, metric(line, "length")) != length) {
+      lowest = HUGE_VAL;  // another stage of a curriculum, with losses of its own
+    }
     const double train_loss = metric(line, "train_loss");
     if (std::isfinite(train_loss)) {
       const bool was_high = std::exchange(high, train_loss > lowest + spike);

@@ -6,6 +6,7 @@
 #include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/metrics.h>
+#include <scangrad/train/open_run.h>
 #include <scangrad/train/optimizer.h>
 #include <scangrad/train/run_data.h>
 
@@ -26,7 +27,8 @@ class DivergenceError : public ValueError {
 /// What training tells and asks; each may be left out. The order of members is frozen.
 struct TrainingCallbacks {
   /// Every `log_every` steps and at the end: step, train_loss, lr, gradient_norm,
-  /// tokens_per_second; and, at a validation, what `Trainer::evaluate` gives.
+  /// tokens_per_second, under a curriculum length; and, at a validation, what `Trainer::evaluate`
+  /// gives.
   std::function<void(const Metrics&)> on_log = {};
   /// After each validation.
   std::function<void(const Metrics&)> on_validation = {};
@@ -80,6 +82,7 @@ class Trainer {
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
           std::shared_ptr<const Tokenizer> tokenizer);
   void open_folder();
+  void set_length(std::int64_t length);
   void train_step(double rate);
   void compute_step();
   double gradient_norm() const;
@@ -94,22 +97,8 @@ class Trainer {
   TrainingState state_;
   std::vector<Batch> batches_;  // of one step, on the device: what `compute_step` reads
   Tensor loss_;                 // f32 []: what it leaves
-  GraphCapture computation_;
-  std::optional<FolderLock> lock_;  // from the first write, or from the resumption
+  std::optional<GraphCapture> computation_;  // `compute_step`, on these batches
+  std::optional<FolderLock> lock_;           // from the first write, or from the resumption
 };
-
-/// A run's model, ready for use.
-struct OpenRun {
-  RunConfig config = {};
-  std::unique_ptr<LanguageModel> model = {};  ///< in evaluation mode
-  std::shared_ptr<const Tokenizer> tokenizer = {};
-  std::int64_t step = 0;  ///< how long it was trained
-};
-
-/// Loads the latest checkpoint of the run in `folder`. Throws IoError where there is no run or
-/// checkpoint, or it is damaged.
-OpenRun open_run(const std::filesystem::path& folder);
-/// `evaluate` of a model on a run's data, under the metrics' names.
-Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config);
 
 }  // namespace scangrad

@@ -158,6 +158,7 @@ TEST_CASE("A dry run prints the whole configuration and writes nothing") {
       program("train " + tests::tiny_run() + " --dry-run --out " + run.string());
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.out, ContainsSubstring("\"vocab_size\": 14"));
+  CHECK_THAT(outcome.out, ContainsSubstring("\"curriculum\": []"));
   CHECK_THAT(outcome.err, ContainsSubstring("nothing is written"));
   CHECK_FALSE(fs::exists(run));
 }
