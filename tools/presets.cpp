@@ -72,6 +72,21 @@ Comparison::Model read_model(const Json& json, const RunConfig& base, std::size_
   return model;
 }
 
+std::vector<GridAxis> read_grid(const Json& json) {
+  std::vector<GridAxis> grid;
+  for (const auto& [key, values] : json.items()) {
+    if (!values.is_array() || values.empty()) {
+      throw ValueError(
+          fmt::format("grid: {} must have a list of values, not {}", key, values.dump()));
+    }
+    grid.push_back({key});
+    for (const Json& value : values) {
+      grid.back().values.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+  return grid;
+}
+
 }  // namespace
 
 void ConfigOptions::add_to(CLI::App& command) {
@@ -108,15 +123,30 @@ void ConfigOptions::override(RunConfig& config) const {
 }
 
 RunConfig ConfigOptions::run() const {
-  const Comparison all = comparison();
+  const auto [config, grid] = sweep();
+  if (!grid.empty()) {
+    throw CLI::ValidationError(
+        fmt::format("'{}' is a sweep; use scangrad sweep", preset.empty() ? file : preset));
+  }
+  return config;
+}
+
+std::pair<RunConfig, std::vector<GridAxis>> ConfigOptions::sweep() const {
+  const Comparison all = checked();
   if (all.models.size() != 1) {
     throw CLI::ValidationError(fmt::format("'{}' compares {} models; use scangrad compare",
                                            preset.empty() ? file : preset, all.models.size()));
   }
-  return all.models[0].config;
+  return {all.models[0].config, all.grid};
 }
 
 Comparison ConfigOptions::comparison() const {
+  Comparison all = checked();
+  if (!all.grid.empty()) run();  // says that it is a sweep
+  return all;
+}
+
+Comparison ConfigOptions::checked() const {
   try {
     return read();
   } catch (const ValueError& error) {
@@ -145,7 +175,16 @@ Comparison ConfigOptions::read() const {
   const std::string name = preset.empty() ? file : preset;
   const Json json = read_json(preset.empty() ? fs::path(file) : find_preset(preset));
   Comparison out;
-  if (!is_comparison(json)) {
+  if (json.contains("grid")) {
+    for (const auto& item : json.items()) {
+      if (item.key() == "base" || item.key() == "grid") continue;
+      throw ValueError(
+          fmt::format("{}: a sweep has a base and a grid, but no '{}'", name, item.key()));
+    }
+    out.title = name;
+    out.models.push_back({name, run_config_from_json(json.value("base", Json::object()).dump())});
+    out.grid = read_grid(json.at("grid"));
+  } else if (!is_comparison(json)) {
     out.title = name;
     out.models.push_back({name, run_config_from_json(json.dump())});
   } else {

@@ -56,8 +56,24 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
+/// The preset's axes; one of the same key in `--grid` stands for it, others come after.
+std::vector<GridAxis> grid_of(const Arguments& arguments, std::vector<GridAxis> grid) {
+  for (const std::string& axis : arguments.grid) {
+    const std::size_t equals = axis.find('=');
+    if (equals == std::string::npos) {
+      throw CLI::ValidationError("--grid: '" + axis + "' is not key=value,value,…");
+    }
+    const std::string key = axis.substr(0, equals);
+    const auto same = [&](const GridAxis& other) { return other.key == key; };
+    auto place = std::find_if(grid.begin(), grid.end(), same);
+    if (place == grid.end()) place = grid.insert(place, {key});
+    place->values = split(axis.substr(equals + 1), ',');
+  }
+  return grid;
+}
+
 /// Every point with every combination of the grid's values.
-std::vector<Setting> settings_of(const Arguments& arguments) {
+std::vector<Setting> settings_of(const Arguments& arguments, const std::vector<GridAxis>& grid) {
   std::vector<Setting> settings;
   for (const std::string& point : arguments.points) {
     Setting setting = split(point, ' ');
@@ -65,16 +81,12 @@ std::vector<Setting> settings_of(const Arguments& arguments) {
     settings.push_back(std::move(setting));
   }
   if (settings.empty()) settings.emplace_back();
-  for (const std::string& axis : arguments.grid) {
-    const std::size_t equals = axis.find('=');
-    if (equals == std::string::npos) {
-      throw CLI::ValidationError("--grid: '" + axis + "' is not key=value,value,…");
-    }
+  for (const auto& [key, values] : grid) {
     std::vector<Setting> more;
     for (const Setting& setting : settings) {
-      for (const std::string& value : split(axis.substr(equals + 1), ',')) {
+      for (const std::string& value : values) {
         more.push_back(setting);
-        more.back().push_back(axis.substr(0, equals + 1) + value);
+        more.back().push_back(key + "=" + value);
       }
     }
     settings = std::move(more);
@@ -118,11 +130,11 @@ bool decides(const Setting& setting, const std::string& key) {
 }
 
 std::vector<Trial> trials_of(const Arguments& arguments, const fs::path& out) {
-  const RunConfig base = arguments.config.run();
+  const auto [base, grid] = arguments.config.sweep();
   const std::vector<std::uint64_t>& seeds = arguments.config.seeds;
   std::vector<Trial> trials;
   std::set<std::string> names;
-  for (const Setting& setting : settings_of(arguments)) {
+  for (const Setting& setting : settings_of(arguments, grid_of(arguments, grid))) {
     if (setting.empty() && seeds.empty()) {
       throw CLI::ValidationError("give --grid, --point, --seeds or several of them");
     }

@@ -3,6 +3,7 @@
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/tools/program.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -140,4 +141,15 @@ TEST_CASE("the comparisons train all their models: nine schemes, and every mixer
     CHECK(lines == models);
     CHECK(losses.size() == models);  // no two are the same model
   }
+}
+
+TEST_CASE("the stability sweep trains every scheme with raised rates, normalised and not") {
+  const std::string command = "sweep --preset stability" + tiny;
+  const Outcome part =
+      program(command + " --grid model.scheme=ldu,cayley --grid optimizer.w_in_rate=16 --out " +
+              fresh("stability"));
+  INFO(part.err);
+  CHECK(part.status == 0);
+  CHECK_THAT(part.out, ContainsSubstring("scheme  normalize  w_in_rate  lowest val_loss"));
+  CHECK(std::count(part.out.begin(), part.out.end(), '\n') == 5);
 }

@@ -72,6 +72,33 @@ TEST_CASE("A list of points is a run each, and lists as values are not cut at th
   CHECK(config.seed == 2);
 }
 
+TEST_CASE("A preset's grid is swept; --grid replaces its axes and adds others") {
+  const std::string out = fresh("preset");
+  write_file("sweep_test_grid.json", R"({"base": {"model": {"width": 16, "layers": ["mlp"]},
+      "data": {"kind": "words", "length": 4, "eval_sequences": 8}, "batch": 2, "steps": 3},
+      "grid": {"model.gelu": ["erf", "tanh"], "batch": [1, 2, 3], "model.layers": [["mlp"]]}})");
+  const std::string file = " --config sweep_test_grid.json --out " + out;
+  const Outcome outcome = program("sweep --grid batch=4 --grid seed=1,2" + file);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK(lines_of(outcome.out) == 5);
+  CHECK_THAT(outcome.out, ContainsSubstring("gelu  batch  layers   seed"));
+  CHECK_THAT(outcome.out, ContainsSubstring("tanh  4      [\"mlp\"]  2"));
+  CHECK(lines_of(program("sweep" + file + "-whole").out) == 7);
+  fs::remove_all(out + "-whole");
+
+  for (const char* command : {"train", "compare"}) {
+    const Outcome other = program(command + file + "-other");
+    CHECK(other.status == 2);
+    CHECK_THAT(other.err, ContainsSubstring("is a sweep; use scangrad sweep"));
+  }
+  write_file("sweep_test_grid.json", R"({"grid": {"batch": 3}})");
+  CHECK_THAT(program("sweep" + file + "-other").err,
+             ContainsSubstring("grid: batch must have a list of values, not 3"));
+  write_file("sweep_test_grid.json", R"({"grids": {"batch": [3]}, "grid": {}})");
+  CHECK_THAT(program("sweep" + file + "-other").err, ContainsSubstring("no 'grids'"));
+}
+
 TEST_CASE("With seeds, a setting's row is the mean and the range of its runs") {
   const std::string out = fresh("seeds");
   const std::string command =
