@@ -64,13 +64,14 @@ std::vector<Preset> presets() {
   stories("tinystories-gpt2", "attention",
           {{"heads", 12}, {"positions", "learned"}, {"bias", true}, {"gelu", "tanh"}});
   stories("tinystories-linear", "linear", {{"heads", 12}, {"positions", "learned"}});
-  for (const char* group : {"s3", "a5", "s5"}) {
+  for (const auto& [group, steps] :
+       {std::pair{"s3", 3000}, std::pair{"a5", 5000}, std::pair{"s5", 8000}}) {
     all.push_back({std::string("state-tracking-") + group,
                    {"mru", "mlp"},
                    128,
                    64,
                    128,
-                   3000,
+                   steps,
                    {{"heads", 2}, {"scheme", "cayley"}}});
   }
   return all;
@@ -78,7 +79,8 @@ std::vector<Preset> presets() {
 
 const std::string tiny =
     " --steps 3 --set batch=2 --set model.width=32 --set model.heads=2 --set model.state_size=32 "
-    "--set model.position_order=4 --set data.length=16 --set data.eval_sequences=4 "
+    "--set model.position_order=4 --set 'data.curriculum=[]' --set data.length=16 --set "
+    "data.eval_sequences=4 "
     "--set validation_batch=200 --set schedule.warmup_steps=0 --set schedule.rate=0.02 "
     "--set log_every=1 --data " +
     tests::text_file();
