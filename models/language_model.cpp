@@ -155,6 +155,19 @@ Tensor LanguageModel::forward(const Tensor& tokens) {
   return logits(x);
 }
 
+Tensor LanguageModel::log10_state_norm(const Tensor& tokens) {
+  Tensor x = embed(tokens, 0);
+  const Tensor begins = starts(tokens);
+  Tensor largest;
+  for (const auto& block : blocks_) {
+    const Tensor input = block->ln.forward(x);
+    const Tensor norm = block->layer->log10_state_norm(input, begins);
+    if (norm.defined()) largest = largest.defined() ? maximum(largest, norm) : norm;
+    x = x + block->layer->forward(input, begins);
+  }
+  return largest;
+}
+
 LanguageModelState LanguageModel::initial_state(std::int64_t batch) const {
   LanguageModelState state;
   for (const auto& block : blocks_) state.layers.push_back(block->layer->initial_state(batch));

@@ -54,6 +54,10 @@ class LanguageModel : public Module {
   /// where T exceeds learned positions, IndexError naming a token outside the vocabulary.
   Tensor forward(const Tensor& tokens);
 
+  /// The largest `Layer::log10_state_norm` of all layers, over tokens (B, T); undefined where no
+  /// layer has any.
+  Tensor log10_state_norm(const Tensor& tokens);
+
   /// The state before the first token of `batch` sequences.
   LanguageModelState initial_state(std::int64_t batch) const;
   /// The same logits for the next tokens (B, T'), T' ≥ 1, after those that `state` has seen, at a

@@ -22,6 +22,10 @@ class Layer : public Module {
   virtual Tensor step(const Tensor& x, LayerState& /*state*/, const Tensor& starts = {}) {
     return forward(x, starts);
   }
+
+  /// How far the states of these tokens are from overflow: log₁₀ of the largest Frobenius norm of a
+  /// matrix of theirs, f64 []; undefined for a layer that multiplies up no matrices.
+  virtual Tensor log10_state_norm(const Tensor& /*x*/, const Tensor& /*starts*/ = {}) { return {}; }
 };
 
 /// A layer whose `step` is its whole definition: of all tokens at once, or of any piece of them.

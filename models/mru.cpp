@@ -81,6 +81,14 @@ Tensor Mru::forward(const Tensor& x, const Tensor& starts) {
   return output(scan(elements(x), {}, starts).states, x);
 }
 
+Tensor Mru::log10_state_norm(const Tensor& x, const Tensor& starts) {
+  const ScaledScanResult h = matmul_scan_scaled(matrices(x), {.dim = 2, .resets = starts});
+  const Tensor squares = cast(sum(square(h.states), {-2, -1}), DType::f64);
+  // ‖2^e S‖ = 2^e ‖S‖
+  return max(cast(h.exponents, DType::f64) * std::log10(2.0) +
+             log(squares) * (0.5 / std::log(10.0)));
+}
+
 LayerState Mru::initial_state(std::int64_t batch) const {
   const Tensor one = eye(order_, {state_dtype(w_in_.weight), w_in_.weight.device()});
   return {contiguous(expand(one, {heads_, batch, order_, order_}))};

@@ -37,6 +37,8 @@ class Mru : public Layer {
   /// {H}, (heads, B, n, n), identities. Where states are normalised, H up to a power of two.
   LayerState initial_state(std::int64_t batch) const override;
   Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
+  /// Of H itself, normalised or not, also where f32 could not hold it.
+  Tensor log10_state_norm(const Tensor& x, const Tensor& starts = {}) override;
 
  private:
   Tensor elements(const Tensor& x) const;  // of M: (heads, B, T, elements of a matrix)

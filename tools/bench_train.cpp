@@ -72,6 +72,7 @@ void bench_train(Arguments arguments) {
   const bool bring_data = arguments.config.data.empty();
   if (bring_data) arguments.config.data = (folder.path() / "text.txt").string();
   RunConfig config = arguments.config.run();
+  config.data.curriculum.clear();  // whole sequences
   const std::int64_t batch = config.batch * config.optimizer.accumulate;
   if (bring_data) write_file(config.data.file, random_text(4 * batch + 10, config.data.length));
   config.steps = config.validate_every = std::int64_t{1} << 40;  // until the budget is spent

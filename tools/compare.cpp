@@ -5,6 +5,7 @@
 #include <scangrad/tools/curves.h>
 #include <scangrad/tools/presets.h>
 #include <scangrad/tools/progress.h>
+#include <scangrad/tools/results.h>
 #include <scangrad/train/files.h>
 
 #include <fmt/format.h>
@@ -30,9 +31,7 @@ struct Arguments {
   bool resume = false, json = false;
 };
 
-std::int64_t tokens_of(const RunConfig& c) {
-  return c.steps * c.batch * c.optimizer.accumulate * c.data.length;
-}
+std::int64_t tokens_of(const RunConfig& c) { return tokens_trained(c, c.steps); }
 
 /// One budget for all, or the comparison would say nothing.
 void check_equal_tokens(const Comparison& comparison) {
@@ -59,97 +58,122 @@ std::string folder_name(const std::string& name) {
   return folder;
 }
 
+/// A model's run or, where seeds are given, its run with each of them.
+std::vector<Run> runs_of(const Comparison::Model& model, const fs::path& out) {
+  if (model.seeds.empty()) return {{model.name, model.config, out / folder_name(model.name)}};
+  std::vector<Run> runs;
+  for (const std::uint64_t seed : model.seeds) {
+    Run run = {fmt::format("{}, seed {}", model.name, seed), model.config, {}};
+    run.config.seed = seed;
+    run.folder = out / fmt::format("{}-seed-{}", folder_name(model.name), seed);
+    runs.push_back(std::move(run));
+  }
+  return runs;
+}
+
 /// What is told of one model.
 struct Result {
   std::string name;
-  std::int64_t parameters = 0, tokens = 0;
-  double seconds = 0;  // of training, from the metrics: also of earlier sessions
-  Metrics last = {};   // of the last validation
+  std::int64_t parameters = 0, tokens = 0;  // of each run
+  std::vector<Run> runs = {};
+  std::vector<RunResult> results = {};  // of each
 };
 
-Result train_model(const Comparison::Model& model, const fs::path& folder, bool resume) {
-  const bool begun = resume && fs::exists(folder / "config.json");
-  auto trainer = begun ? Trainer::resume(folder) : std::make_unique<Trainer>(model.config, folder);
-  if (trainer->steps_done() < trainer->config().steps &&
-      train_with_progress(*trainer, model.name).stopped) {
-    throw Error(
-        fmt::format("interrupted in training {}; all is saved: give the same command with "
-                    "--out {} --resume to go on",
-                    model.name, folder.parent_path().string()));
-  }
-  const RunConfig& c = trainer->config();
-  Result result = {
-      .name = model.name, .parameters = trainer->model().parameter_count(), .tokens = tokens_of(c)};
-  double step = 0;
-  for (const Metrics& line : read_metrics(folder / "metrics.jsonl")) {
-    const double rate = metric(line, "tokens_per_second");
-    if (rate > 0) {
-      const double steps = metric(line, "step") - std::exchange(step, metric(line, "step"));
-      result.seconds += steps * static_cast<double>(result.tokens / c.steps) / rate;
+/// Trains the run, unless that is done: its model's number of parameters. One that diverges is told
+/// of, and has the scores that it had by then.
+std::int64_t train_run(const Run& run, bool resume) {
+  const bool begun = resume && fs::exists(run.folder / "config.json");
+  auto trainer =
+      begun ? Trainer::resume(run.folder) : std::make_unique<Trainer>(run.config, run.folder);
+  const bool ended = trainer->steps_done() == trainer->config().steps || run_result(run).diverged;
+  if (ended) return trainer->model().parameter_count();
+  try {
+    if (train_with_progress(*trainer, run.name).stopped) {
+      throw Error(
+          fmt::format("interrupted in training {}; all is saved: give the same command with "
+                      "--out {} --resume to go on",
+                      run.name, run.folder.parent_path().string()));
     }
-    if (metric(line, "val_loss") >= 0) result.last = line;
+  } catch (const DivergenceError& error) {
+    fmt::print(stderr, "{}: {}\n", run.name, error.what());
+  }
+  return trainer->model().parameter_count();
+}
+
+Result train_model(const Comparison::Model& model, const fs::path& out, bool resume) {
+  Result result = {.name = model.name, .tokens = tokens_of(model.config)};
+  result.runs = runs_of(model, out);
+  for (const Run& run : result.runs) {
+    result.parameters = train_run(run, resume);
+    result.results.push_back(run_result(run));
   }
   return result;
 }
 
-/// Columns after the model's name: a heading and what a result has there.
-struct Column {
-  std::string heading;
-  std::string text;
-};
-
-std::vector<Column> columns_of(const Result& r) {
-  std::vector<Column> columns = {{"parameters", fmt::to_string(r.parameters)},
-                                 {"tokens", fmt::to_string(r.tokens)},
-                                 {"seconds", fmt::format("{:.0f}", r.seconds)},
-                                 {"val_loss", fmt::format("{:.4f}", metric(r.last, "val_loss"))}};
-  const std::string accuracy = "last_accuracy_";
-  for (const auto& [key, value] : r.last) {
-    if (!key.starts_with(accuracy)) continue;
-    columns.push_back(
-        {"last token at " + key.substr(accuracy.size()), fmt::format("{:.1f} %", 100 * value)});
+std::vector<Row> table_of(const std::vector<Result>& models) {
+  std::vector<std::vector<RunResult>> results;
+  for (const Result& model : models) results.push_back(model.results);
+  const std::vector<Row> scores = score_rows(results, /*stability=*/false);
+  std::vector<Row> rows = {{"model", "parameters", "tokens", "seconds"}};
+  for (const Result& model : models) {
+    const std::size_t count = model.runs.size();
+    std::vector<double> seconds;
+    for (const RunResult& run : model.results) seconds.push_back(run.seconds);
+    rows.push_back({count == 1 ? model.name : fmt::format("{} ({} seeds)", model.name, count),
+                    fmt::to_string(model.parameters), fmt::to_string(model.tokens),
+                    mean_text(seconds, 0)});
   }
-  return columns;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].insert(rows[i].end(), scores[i].begin(), scores[i].end());
+  }
+  return rows;
 }
 
-void print_table(const std::vector<Result>& results) {
-  std::size_t name_width = 5;
-  for (const Result& r : results) name_width = std::max(name_width, r.name.size());
-  fmt::print("{:<{}}", "model", name_width);
-  for (const Column& c : columns_of(results[0])) fmt::print("  {:>10}", c.heading);
-  fmt::print("\n");
-  for (const Result& r : results) {
-    fmt::print("{:<{}}", r.name, name_width);
-    for (const Column& c : columns_of(r)) {
-      fmt::print("  {:>{}}", c.text, std::max<std::size_t>(10, c.heading.size()));
+void print_json(const std::vector<Result>& models) {
+  for (const Result& model : models) {
+    for (std::size_t i = 0; i < model.runs.size(); ++i) {
+      nlohmann::ordered_json row = {{"model", model.name},
+                                    {"seed", model.runs[i].config.seed},
+                                    {"parameters", model.parameters},
+                                    {"tokens", model.tokens},
+                                    {"seconds", model.results[i].seconds}};
+      add_scores(row, model.results[i]);
+      fmt::print("{}\n", row.dump());
     }
-    fmt::print("\n");
   }
 }
 
-void print_json(const std::vector<Result>& results) {
-  for (const Result& r : results) {
-    nlohmann::ordered_json row = {{"model", r.name},
-                                  {"parameters", r.parameters},
-                                  {"tokens", r.tokens},
-                                  {"seconds", r.seconds}};
-    for (const auto& [key, value] : r.last) {
-      if (key == "val_loss" || key.find("accuracy") != std::string::npos) row[key] = value;
-    }
-    fmt::print("{}\n", row.dump());
+/// Point by point, the mean of curves over the same x; as far as the shortest of them.
+Curve mean_curve(const std::vector<Curve>& curves, const std::string& name) {
+  Curve mean = {.name = name};
+  std::size_t points = curves[0].x.size();
+  for (const Curve& curve : curves) points = std::min(points, curve.x.size());
+  for (std::size_t i = 0; i < points; ++i) {
+    double sum = 0;
+    for (const Curve& curve : curves) sum += curve.y[i];
+    mean.x.push_back(curves[0].x[i]);
+    mean.y.push_back(sum / static_cast<double>(curves.size()));
   }
+  return mean;
 }
 
-/// How well the models do over the tokens: the accuracy on a word's last token, or the loss.
-void write_chart(const Comparison& comparison, const fs::path& out) {
+/// How well the models do over the tokens, each with the mean of its seeds: the accuracy on a
+/// word's last token, or the loss.
+void write_chart(const Comparison& comparison, const std::vector<Result>& models,
+                 const fs::path& out) {
   const RunConfig& c = comparison.models[0].config;
   const bool words = c.data.kind == "words";
   const std::string key = words ? fmt::format("last_accuracy_{}", c.data.length) : "val_loss";
   std::vector<Curve> curves;
-  for (const Comparison::Model& model : comparison.models) {
-    curves.push_back(metric_curve(out / folder_name(model.name), key, /*over_tokens=*/true));
-    curves.back().name = model.name;
+  for (const Result& model : models) {
+    std::vector<Curve> of_runs;
+    for (std::size_t i = 0; i < model.runs.size(); ++i) {
+      if (model.results[i].last.empty()) continue;  // diverged before a validation
+      of_runs.push_back(metric_curve(model.runs[i].folder, key, /*over_tokens=*/true));
+    }
+    if (!of_runs.empty()) curves.push_back(mean_curve(of_runs, model.name));
   }
+  if (curves.empty()) return;
   const std::string label = words ? fmt::format("last-token accuracy at length {}", c.data.length)
                                   : "validation loss (nats a token)";
   write_file(out / "compare.svg", svg_plot(curves, {.title = comparison.title,
@@ -168,13 +192,13 @@ void compare(const Arguments& arguments) {
     throw ValueError(fmt::format(
         "{} is not empty; give --resume to go on with it, or another --out", out.string()));
   }
-  std::vector<Result> results;
+  std::vector<Result> models;
   for (const Comparison::Model& model : comparison.models) {
-    results.push_back(train_model(model, out / folder_name(model.name), arguments.resume));
+    models.push_back(train_model(model, out, arguments.resume));
   }
-  write_chart(comparison, out);
+  write_chart(comparison, models, out);
   fmt::print(stderr, "\n{}\n", comparison.title);
-  arguments.json ? print_json(results) : print_table(results);
+  arguments.json ? print_json(models) : print_table(table_of(models), 1);
   std::fflush(stdout);
   fmt::print(stderr, "curves: {}\n", (out / "compare.svg").string());
 }
@@ -186,6 +210,7 @@ void add_compare(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "compare", "Train several models on equally many tokens: a table, and curves as an SVG");
   arguments->config.add_to(*command);
+  arguments->config.add_seeds_to(*command);
   command->add_option("--out", arguments->out,
                       "A folder for compare.svg and the models' runs (default runs/NAME)");
   command->add_flag("--resume", arguments->resume,

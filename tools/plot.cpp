@@ -19,18 +19,17 @@ namespace scangrad::tools {
 namespace fs = std::filesystem;
 
 Curve metric_curve(const fs::path& run, const std::string& key, bool over_tokens) {
-  double scale = 1;
-  if (over_tokens) {
-    const RunConfig config = load_run_config(run / "config.json");
-    scale = static_cast<double>(config.batch * config.optimizer.accumulate * config.data.length);
-  }
+  RunConfig config;
+  if (over_tokens) config = load_run_config(run / "config.json");
   Curve curve = {.name = fs::absolute(run / "").parent_path().filename().string()};
   std::set<std::string> keys;
   for (const Metrics& line : read_metrics(run / "metrics.jsonl")) {
     for (const auto& entry : line) keys.insert(entry.first);
     const double value = metric(line, key);
     if (std::isnan(value)) continue;
-    curve.x.push_back(scale * metric(line, "step"));
+    const double step = metric(line, "step");
+    const auto steps = static_cast<std::int64_t>(step);
+    curve.x.push_back(over_tokens ? static_cast<double>(tokens_trained(config, steps)) : step);
     curve.y.push_back(value);
   }
   if (curve.x.empty()) {

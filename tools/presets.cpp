@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace scangrad::tools {
 namespace {
@@ -50,6 +51,42 @@ Json read_json(const fs::path& path) {
 
 bool is_comparison(const Json& json) { return json.contains("models"); }
 
+/// What a comparison says of one of its models.
+Comparison::Model read_model(const Json& json, const RunConfig& base, std::size_t number) {
+  for (const auto& item : json.items()) {
+    const std::string& key = item.key();
+    if (key == "name" || key == "config" || key == "seeds") continue;
+    throw ValueError(
+        fmt::format("a model of a comparison has a name, a config and seeds, but no '{}'", key));
+  }
+  Comparison::Model model = {
+      json.value("name", fmt::format("model {}", number)),
+      run_config_from_json(json.value("config", Json::object()).dump(), base)};
+  const Json seeds = json.value("seeds", Json::array());
+  const auto is_seed = [](const Json& seed) { return seed.is_number_unsigned(); };
+  if (!seeds.is_array() || !std::all_of(seeds.begin(), seeds.end(), is_seed)) {
+    throw ValueError(fmt::format("{}: seeds must be a list of integers of 0 or more, not {}",
+                                 model.name, seeds.dump()));
+  }
+  model.seeds = seeds.get<std::vector<std::uint64_t>>();
+  return model;
+}
+
+std::vector<GridAxis> read_grid(const Json& json) {
+  std::vector<GridAxis> grid;
+  for (const auto& [key, values] : json.items()) {
+    if (!values.is_array() || values.empty()) {
+      throw ValueError(
+          fmt::format("grid: {} must have a list of values, not {}", key, values.dump()));
+    }
+    grid.push_back({key});
+    for (const Json& value : values) {
+      grid.back().values.push_back(value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+  return grid;
+}
+
 }  // namespace
 
 void ConfigOptions::add_to(CLI::App& command) {
@@ -66,6 +103,15 @@ void ConfigOptions::add_to(CLI::App& command) {
   command.add_option("--set", assignments, "path.to.key=value (may be repeated)");
 }
 
+void ConfigOptions::add_seeds_to(CLI::App& command) {
+  command
+      .add_option("--seeds", seeds,
+                  "1,2,3: a run with each; the table has their mean (least to largest)")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber)
+      ->excludes("--seed");
+}
+
 void ConfigOptions::override(RunConfig& config) const {
   if (!data.empty()) config.data.file = data;
   if (!device.empty()) config.device = device;
@@ -77,20 +123,40 @@ void ConfigOptions::override(RunConfig& config) const {
 }
 
 RunConfig ConfigOptions::run() const {
-  const Comparison all = comparison();
+  const auto [config, grid] = sweep();
+  if (!grid.empty()) {
+    throw CLI::ValidationError(
+        fmt::format("'{}' is a sweep; use scangrad sweep", preset.empty() ? file : preset));
+  }
+  return config;
+}
+
+std::pair<RunConfig, std::vector<GridAxis>> ConfigOptions::sweep() const {
+  const Comparison all = checked();
   if (all.models.size() != 1) {
     throw CLI::ValidationError(fmt::format("'{}' compares {} models; use scangrad compare",
                                            preset.empty() ? file : preset, all.models.size()));
   }
-  return all.models[0].config;
+  return {all.models[0].config, all.grid};
 }
 
 Comparison ConfigOptions::comparison() const {
+  Comparison all = checked();
+  if (!all.grid.empty()) run();  // says that it is a sweep
+  return all;
+}
+
+Comparison ConfigOptions::checked() const {
   try {
     return read();
   } catch (const ValueError& error) {
     throw CLI::ValidationError(error.what());
   }
+}
+
+bool ConfigOptions::decides_seed() const {
+  const auto sets_seed = [](const std::string& text) { return text.starts_with("seed="); };
+  return seed >= 0 || std::any_of(assignments.begin(), assignments.end(), sets_seed);
 }
 
 bool ConfigOptions::decides_more_than_steps() const {
@@ -109,20 +175,36 @@ Comparison ConfigOptions::read() const {
   const std::string name = preset.empty() ? file : preset;
   const Json json = read_json(preset.empty() ? fs::path(file) : find_preset(preset));
   Comparison out;
-  if (!is_comparison(json)) {
+  if (json.contains("grid")) {
+    for (const auto& item : json.items()) {
+      if (item.key() == "base" || item.key() == "grid") continue;
+      throw ValueError(
+          fmt::format("{}: a sweep has a base and a grid, but no '{}'", name, item.key()));
+    }
+    out.title = name;
+    out.models.push_back({name, run_config_from_json(json.value("base", Json::object()).dump())});
+    out.grid = read_grid(json.at("grid"));
+  } else if (!is_comparison(json)) {
     out.title = name;
     out.models.push_back({name, run_config_from_json(json.dump())});
   } else {
     const RunConfig base = run_config_from_json(json.value("base", Json::object()).dump());
     out.title = json.value("title", name);
     for (const Json& model : json.at("models")) {
-      const std::string changes = model.value("config", Json::object()).dump();
-      out.models.push_back({model.value("name", fmt::format("model {}", out.models.size() + 1)),
-                            run_config_from_json(changes, base)});
+      out.models.push_back(read_model(model, base, out.models.size() + 1));
     }
     if (out.models.empty()) throw ValueError(fmt::format("'{}' has no models", name));
   }
-  for (Comparison::Model& model : out.models) override(model.config);
+  for (Comparison::Model& model : out.models) {
+    override(model.config);
+    if (decides_seed()) model.seeds.clear();
+    if (!seeds.empty()) model.seeds = seeds;
+    std::set<std::uint64_t> different(model.seeds.begin(), model.seeds.end());
+    if (different.size() < model.seeds.size()) {
+      throw ValueError(fmt::format("{}: a seed is there twice among {}", model.name,
+                                   fmt::join(model.seeds, ", ")));
+    }
+  }
   return out;
 }
 

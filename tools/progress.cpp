@@ -71,9 +71,9 @@ TrainingResult train_with_progress(Trainer& trainer, const std::string& name) {
   const char* const clear = terminal ? "\r\033[K" : "";
   const auto start = Clock::now();
   const std::int64_t begin = trainer.steps_done();
-  fmt::print(stderr, "{}: {} parameters, steps {} to {} of {} x {} tokens, {}\n", name,
+  fmt::print(stderr, "{}: {} parameters, steps {} to {} of {} x {}{} tokens, {}\n", name,
              trainer.model().parameter_count(), begin, c.steps, c.batch * c.optimizer.accumulate,
-             c.data.length,
+             c.data.curriculum.empty() ? "" : "up to ", c.data.length,
              c.device == "cpu" ? fmt::format("cpu, {} threads", num_threads()) : c.device);
 
   const auto renew = [&](const Metrics& m) {

@@ -1,12 +1,10 @@
 #include <scangrad/core/format.h>
 #include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
-#include <scangrad/train/word_problem.h>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <sstream>
 
@@ -34,12 +32,18 @@ void fields(LanguageModelConfig& c, Visit&& visit) {
   visit("document_start", c.document_start);
 }
 template <class Visit>
+void fields(CurriculumStage& c, Visit&& visit) {
+  visit("from_step", c.from_step);
+  visit("length", c.length);
+}
+template <class Visit>
 void fields(DataConfig& c, Visit&& visit) {
   visit("kind", c.kind);
   visit("file", c.file);
   visit("validation_file", c.validation_file);
   visit("group", c.group);
   visit("length", c.length);
+  visit("curriculum", c.curriculum);
   visit("separate_documents", c.separate_documents);
   visit("train_fraction", c.train_fraction);
   visit("eval_lengths", c.eval_lengths);
@@ -110,6 +114,10 @@ Json written(T& value) {
   if constexpr (Section<T>) {
     Json out = Json::object();
     fields(value, [&](const char* key, auto& member) { out[key] = written(member); });
+    return out;
+  } else if constexpr (std::is_same_v<T, std::vector<CurriculumStage>>) {
+    Json out = Json::array();
+    for (CurriculumStage& stage : value) out.push_back(written(stage));
     return out;
   } else {
     return value;
@@ -184,20 +192,6 @@ Json parse(const std::string& text) {
   }
 }
 
-void positive(const char* key, std::int64_t value) {
-  check<ValueError>(value > 0, "config: {} must be 1 or more, not {}", key, value);
-}
-
-void not_negative(const char* key, double value) {
-  check<ValueError>(value >= 0 && std::isfinite(value), "config: {} must be 0 or more, not {}", key,
-                    value);
-}
-
-void one_of(const char* key, const std::string& value, const std::vector<std::string>& names) {
-  check<ValueError>(std::find(names.begin(), names.end(), value) != names.end(),
-                    "config: {} '{}' does not exist; use {}", key, value, fmt::join(names, ", "));
-}
-
 }  // namespace
 
 std::string to_json(const RunConfig& config) {
@@ -229,39 +223,23 @@ void set(RunConfig& config, const std::string& assignment) {
   read_section("", change, config);
 }
 
-void validate(const RunConfig& c) {
-  one_of("data.kind", c.data.kind, {"text", "words"});
-  one_of("data.group", c.data.group, PermutationGroup::names());
-  one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
-  one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
-  one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
-  positive("data.length", c.data.length);
-  for (const std::int64_t length : c.data.eval_lengths) positive("data.eval_lengths", length);
-  positive("data.eval_sequences", c.data.eval_sequences);
-  positive("optimizer.accumulate", c.optimizer.accumulate);
-  positive("steps", c.steps);
-  positive("schedule.update_every", c.schedule.update_every);
-  positive("batch", c.batch);
-  positive("validation_batch", c.validation_batch);
-  positive("validate_every", c.validate_every);
-  positive("log_every", c.log_every);
-  check<ValueError>(c.data.train_fraction > 0 && c.data.train_fraction < 1,
-                    "config: data.train_fraction must be between 0 and 1, not {}",
-                    c.data.train_fraction);
-  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, double>>{
-           {"optimizer.eps", c.optimizer.eps},
-           {"optimizer.momentum", c.optimizer.momentum},
-           {"optimizer.weight_decay", c.optimizer.weight_decay},
-           {"optimizer.clip", c.optimizer.clip},
-           {"optimizer.w_in_rate", c.optimizer.w_in_rate},
-           {"schedule.rate", c.schedule.rate},
-           {"schedule.warmup_rate", c.schedule.warmup_rate},
-           {"schedule.final_rate", c.schedule.final_rate},
-           {"schedule.warmup_steps", static_cast<double>(c.schedule.warmup_steps)},
-           {"schedule.decay_steps", static_cast<double>(c.schedule.decay_steps)},
-           {"checkpoint_every", static_cast<double>(c.checkpoint_every)}}) {
-    not_negative(key, value);
+std::int64_t length_at(const DataConfig& data, std::int64_t step) {
+  std::int64_t length = data.length;
+  for (const CurriculumStage& stage : data.curriculum) {
+    if (stage.from_step <= step) length = stage.length;
   }
+  return length;
+}
+
+std::int64_t tokens_trained(const RunConfig& config, std::int64_t steps) {
+  const std::vector<CurriculumStage>& stages = config.data.curriculum;
+  std::int64_t tokens = stages.empty() ? steps * config.data.length : 0;  // of one sequence a step
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const std::int64_t end =
+        i + 1 < stages.size() ? std::min(steps, stages[i + 1].from_step) : steps;
+    tokens += std::max<std::int64_t>(end - stages[i].from_step, 0) * stages[i].length;
+  }
+  return tokens * config.batch * config.optimizer.accumulate;
 }
 
 }  // namespace scangrad

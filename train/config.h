@@ -12,6 +12,12 @@
 // defaults; unknown keys and wrong types are ValueErrors that name the key.
 namespace scangrad {
 
+/// From a step on, how many of each sequence's first tokens are trained on.
+struct CurriculumStage {
+  std::int64_t from_step = 0;
+  std::int64_t length = 0;
+};
+
 /// What the model is trained on.
 struct DataConfig {
   std::string kind = "text";         ///< `text`: a file's characters; `words`: products in a group
@@ -19,8 +25,9 @@ struct DataConfig {
   std::string validation_file = "";  ///< of `text`: validates, and all of `file` trains
   std::string group = "s3";          ///< of `words`: `s3`, `s4`, `s5`, `a4` or `a5`
   std::int64_t length = 256;         ///< T, tokens that a sequence predicts
-  bool separate_documents = false;   ///< of `text`: nothing is remembered across `<|endoftext|>`
-  double train_fraction = 0.9;       ///< of `text`: the rest validates, without a file for it
+  std::vector<CurriculumStage> curriculum = {};  ///< stages from step 0 on; none: all `length`
+  bool separate_documents = false;  ///< of `text`: nothing is remembered across `<|endoftext|>`
+  double train_fraction = 0.9;      ///< of `text`: the rest validates, without a file for it
   std::vector<std::int64_t> eval_lengths = {};  ///< of `words`: besides `length`
   std::int64_t eval_sequences = 1024;           ///< of `words`: fresh ones for each length
 };
@@ -67,5 +74,10 @@ RunConfig load_run_config(const std::filesystem::path& path);
 void set(RunConfig& config, const std::string& assignment);
 /// Throws ValueError naming the first value that no run can have.
 void validate(const RunConfig& config);
+
+/// The length of the sequences that a step, counted from 0, trains on.
+std::int64_t length_at(const DataConfig& data, std::int64_t step);
+/// On how many tokens the first `steps` steps train.
+std::int64_t tokens_trained(const RunConfig& config, std::int64_t steps);
 
 }  // namespace scangrad

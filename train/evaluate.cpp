@@ -6,6 +6,7 @@
 #include <scangrad/train/evaluate.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -32,6 +33,14 @@ class Evaluating {
   bool was_training_;
 };
 
+/// The sequences from `first` on; the last batch may be smaller.
+Batch batch_from(const Dataset& dataset, std::int64_t first, std::int64_t batch_size) {
+  std::vector<std::int64_t> indices(
+      static_cast<std::size_t>(std::min(batch_size, dataset.size() - first)));
+  std::iota(indices.begin(), indices.end(), first);
+  return dataset.batch(indices);
+}
+
 }  // namespace
 
 Tensor language_model_loss(LanguageModel& model, const Batch& batch) {
@@ -48,10 +57,7 @@ Evaluation evaluate(LanguageModel& model, const Dataset& dataset, std::int64_t b
   Tensor correct = zeros({}, {DType::i64, device}), last_correct = correct;
   std::int64_t batches = 0;
   for (std::int64_t first = 0; first < dataset.size(); first += batch_size) {
-    std::vector<std::int64_t> indices(
-        static_cast<std::size_t>(std::min(batch_size, dataset.size() - first)));
-    std::iota(indices.begin(), indices.end(), first);
-    const Batch batch = dataset.batch(indices);
+    const Batch batch = batch_from(dataset, first, batch_size);
     const Tensor targets = to(batch.targets, device);
     const Tensor logits = model.forward(to(batch.inputs, device));  // (B, T, vocab)
     const Tensor hits = eq(argmax(logits, -1), targets);            // (B, T)
@@ -64,6 +70,19 @@ Evaluation evaluate(LanguageModel& model, const Dataset& dataset, std::int64_t b
   return {loss.item<double>() / static_cast<double>(batches),
           correct.item<double>() / (sequences * static_cast<double>(dataset.length())),
           last_correct.item<double>() / sequences};
+}
+
+double log10_state_norm(LanguageModel& model, const Dataset& dataset, std::int64_t batch_size) {
+  const auto guard = no_grad();
+  const Evaluating mode(model);
+  Tensor largest;
+  for (std::int64_t first = 0; first < dataset.size(); first += batch_size) {
+    const Batch batch = batch_from(dataset, first, batch_size);
+    const Tensor norm = model.log10_state_norm(to(batch.inputs, model.device()));
+    if (!norm.defined()) return std::numeric_limits<double>::quiet_NaN();
+    largest = largest.defined() ? maximum(largest, norm) : norm;
+  }
+  return largest.item<double>();
 }
 
 }  // namespace scangrad

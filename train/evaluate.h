@@ -19,4 +19,8 @@ struct Evaluation {
 /// mode is as before.
 Evaluation evaluate(LanguageModel& model, const Dataset& dataset, std::int64_t batch_size);
 
+/// How large the states of MRU layers become on the dataset: log₁₀ of the largest Frobenius norm;
+/// NaN for a model without such layers.
+double log10_state_norm(LanguageModel& model, const Dataset& dataset, std::int64_t batch_size);
+
 }  // namespace scangrad

@@ -1,9 +1,12 @@
 #include <scangrad/autograd/engine.h>
 #include <scangrad/core/backend.h>
 #include <scangrad/core/format.h>
+#include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/matmul.h>
+#include <scangrad/ops/shape.h>
 #include <scangrad/train/evaluate.h>
+#include <scangrad/train/open_run.h>
 #include <scangrad/train/param_groups.h>
 #include <scangrad/train/trainer.h>
 
@@ -20,12 +23,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-Device device_of(const RunConfig& config) {
-  check<ValueError>(config.device == "cpu" || config.device == "cuda",
-                    "config: device '{}' does not exist; use cpu or cuda", config.device);
-  return config.device == "cpu" ? Device::cpu() : Device::cuda();
 }
 
 /// The configuration with what the data decide, and independent of the working directory.
@@ -53,13 +50,6 @@ RunConfig resolved(RunConfig config, const RunData& data) {
   return config;
 }
 
-std::unique_ptr<LanguageModel> make_model(const RunConfig& config) {
-  Generator generator(stream_seed(config.seed, Stream::weights));
-  auto model = std::make_unique<LanguageModel>(config.model, generator);
-  model->to(device_of(config));
-  return model;
-}
-
 std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const LanguageModel& model) {
   const OptimizerConfig& o = config.optimizer;
   auto groups = language_model_groups(model.named_parameters(), {.context = config.data.length,
@@ -70,18 +60,6 @@ std::unique_ptr<Optimizer> make_optimizer(const RunConfig& config, const Languag
     return std::make_unique<Sgd>(std::move(groups), SgdOptions{.momentum = o.momentum});
   }
   return std::make_unique<AdamW>(std::move(groups), AdamWOptions{o.beta1, o.beta2, o.eps});
-}
-
-/// None for word problems.
-std::shared_ptr<const Tokenizer> read_tokenizer(const fs::path& folder) {
-  const fs::path path = folder / "tokenizer.json";
-  return fs::exists(path) ? load_tokenizer(path) : nullptr;
-}
-
-RunConfig read_config(const fs::path& folder) {
-  check<IoError>(fs::exists(folder / "config.json"), "{} holds no run: there is no config.json",
-                 folder.string());
-  return load_run_config(folder / "config.json");
 }
 
 /// A run begins in a folder without any: old files would stand in for new ones.
@@ -129,8 +107,7 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
                  std::shared_ptr<const Tokenizer> tokenizer)
     : folder_(folder),
       data_(open_run_data(validated(config), std::move(tokenizer))),
-      loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle),
-      computation_(device_of(config), [this] { compute_step(); }) {
+      loader_(*data_.train, config.batch, stream_seed(config.seed, Stream::order), data_.shuffle) {
   config_ = resolved(config, data_);
   learning_rate(config_.schedule, 0, config_.steps);  // throws where it makes no sense
   model_ = make_model(config_);
@@ -138,12 +115,7 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
   optimizer_ = make_optimizer(config_, *model_);
   state_.generator = {stream_seed(config.seed, Stream::dropout), 0};
   state_.data = data_.fingerprint;
-  const Device device = model_->device();
-  const Shape shape = {config.batch, data_.train->length()};
-  for (std::int64_t i = 0; i < config.optimizer.accumulate; ++i) {
-    batches_.push_back({empty(shape, {DType::i64, device}), empty(shape, {DType::i64, device})});
-  }
-  loss_ = zeros({}, {DType::f32, device});
+  loss_ = zeros({}, {DType::f32, model_->device()});
 }
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder)
@@ -163,9 +135,9 @@ void Trainer::open_folder() {
 
 std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
                                          std::optional<std::int64_t> steps) {
-  RunConfig config = read_config(folder);
+  RunConfig config = read_run_config(folder);
   if (steps) config.steps = *steps;
-  std::unique_ptr<Trainer> trainer(new Trainer(config, folder, read_tokenizer(folder)));
+  std::unique_ptr<Trainer> trainer(new Trainer(config, folder, read_run_tokenizer(folder)));
   trainer->lock_.emplace(folder);
   if (const auto checkpoint = latest_checkpoint(folder)) {
     trainer->state_ = load_checkpoint(*checkpoint, *trainer->model_, trainer->optimizer_.get());
@@ -193,17 +165,32 @@ void Trainer::compute_step() {
   optimizer_->step();
 }
 
+/// Makes the tensors for batches of this length. A captured step is one of their shapes, so the
+/// step is captured anew.
+void Trainer::set_length(std::int64_t length) {
+  const Shape shape = {config_.batch, length};
+  if (!batches_.empty() && batches_[0].inputs.shape() == shape) return;
+  const Device device = model_->device();
+  computation_.emplace(device, [this] { compute_step(); });
+  batches_.clear();
+  for (std::int64_t i = 0; i < config_.optimizer.accumulate; ++i) {
+    batches_.push_back({empty(shape, {DType::i64, device}), empty(shape, {DType::i64, device})});
+  }
+}
+
 /// Gives the device the next step, and does not wait for it: the host prepares the one after.
 void Trainer::train_step(double rate) {
+  const std::int64_t length = length_at(config_.data, state_.step);
+  set_length(length);
   for (const Batch& batch : batches_) {
     const Batch next = loader_.next();
-    raw_copy(batch.inputs, next.inputs);
-    raw_copy(batch.targets, next.targets);
+    raw_copy(batch.inputs, contiguous(slice(next.inputs, 1, 0, length)));
+    raw_copy(batch.targets, contiguous(slice(next.targets, 1, 0, length)));
   }
   optimizer_->set_learning_rate(rate);
   const RunGenerator dropout(state_.generator);
   const Float32MatmulMode mode(float32_matmul_of(config_));
-  config_.capture ? computation_.run() : compute_step();
+  config_.capture ? computation_->run() : compute_step();
 }
 
 double Trainer::gradient_norm() const {
@@ -241,21 +228,28 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
 
     result.train_loss = loss_.item<double>();
     const double norm = gradient_norm();
-    check<ValueError>(std::isfinite(result.train_loss) && std::isfinite(norm),
-                      "training: at step {} the loss is {} with gradient norm {}; a lower learning "
-                      "rate (schedule.rate, optimizer.w_in_rate) may help",
-                      state_.step, result.train_loss, norm);
+    const bool finite = std::isfinite(result.train_loss) && std::isfinite(norm);
     result.seconds += seconds_since(start);
     Metrics line = {{"step", static_cast<double>(state_.step)}};
-    if (logs) {
-      const double tokens = static_cast<double>((state_.step - logged_step) * c.batch *
-                                                c.optimizer.accumulate * c.data.length);
+    if (logs || !finite) {
+      const auto tokens =
+          static_cast<double>(tokens_trained(c, state_.step) - tokens_trained(c, logged_step));
       line.insert(line.end(), {{"train_loss", result.train_loss},
                                {"lr", rate},
                                {"gradient_norm", norm},
                                {"tokens_per_second", tokens / (result.seconds - logged_seconds)}});
       logged_seconds = result.seconds;
       logged_step = state_.step;
+    }
+    if (logs && !c.data.curriculum.empty()) {
+      line.emplace_back("length", static_cast<double>(length_at(c.data, state_.step - 1)));
+    }
+    if (!finite) {
+      log.write(line);
+      fail<DivergenceError>(
+          "training: at step {} the loss is {} with gradient norm {}; a lower "
+          "learning rate (schedule.rate, optimizer.w_in_rate) may help",
+          state_.step, result.train_loss, norm);
     }
     if (validates) {
       result.validation = evaluate();
@@ -285,31 +279,6 @@ TrainingResult Trainer::run(const TrainingCallbacks& callbacks) {
 Metrics Trainer::evaluate() {
   const Float32MatmulMode mode(float32_matmul_of(config_));
   return evaluate_run(*model_, data_, config_);
-}
-
-Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config) {
-  Metrics metrics;
-  for (const auto& dataset : data.validation) {
-    const Evaluation e = scangrad::evaluate(model, *dataset, config.validation_batch);
-    if (metrics.empty()) metrics.emplace_back("val_loss", e.loss);
-    if (config.data.kind != "words") continue;
-    metrics.emplace_back(fmt::format("accuracy_{}", dataset->length()), e.accuracy);
-    metrics.emplace_back(fmt::format("last_accuracy_{}", dataset->length()), e.last_accuracy);
-  }
-  return metrics;
-}
-
-OpenRun open_run(const fs::path& folder) {
-  OpenRun run;
-  run.config = read_config(folder);
-  run.tokenizer = read_tokenizer(folder);
-  const auto checkpoint = latest_checkpoint(folder);
-  check<IoError>(checkpoint.has_value(), "{} has no checkpoint yet: its training was cut off early",
-                 folder.string());
-  run.model = make_model(run.config);
-  run.step = load_checkpoint(*checkpoint, *run.model).step;
-  run.model->eval();
-  return run;
 }
 
 }  // namespace scangrad

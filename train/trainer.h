@@ -1,10 +1,12 @@
 #pragma once
+#include <scangrad/core/error.h>
 #include <scangrad/core/graph_capture.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/train/checkpoint.h>
 #include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/metrics.h>
+#include <scangrad/train/open_run.h>
 #include <scangrad/train/optimizer.h>
 #include <scangrad/train/run_data.h>
 
@@ -16,10 +18,17 @@
 
 namespace scangrad {
 
+/// A loss or gradient that is no longer finite, from which no training comes back.
+class DivergenceError : public ValueError {
+ public:
+  using ValueError::ValueError;
+};
+
 /// What training tells and asks; each may be left out. The order of members is frozen.
 struct TrainingCallbacks {
   /// Every `log_every` steps and at the end: step, train_loss, lr, gradient_norm,
-  /// tokens_per_second; and, at a validation, what `Trainer::evaluate` gives.
+  /// tokens_per_second, under a curriculum length; and, at a validation, what `Trainer::evaluate`
+  /// gives.
   std::function<void(const Metrics&)> on_log = {};
   /// After each validation.
   std::function<void(const Metrics&)> on_validation = {};
@@ -55,12 +64,13 @@ class Trainer {
   static std::unique_ptr<Trainer> resume(const std::filesystem::path& folder,
                                          std::optional<std::int64_t> steps = std::nullopt);
 
-  /// Trains to the end of the run, and saves it there. Throws ValueError where the loss or a
-  /// gradient is no longer finite, and the last checkpoint is then as it was; and where another
-  /// Trainer has begun a run in the folder.
+  /// Trains to the end of the run, and saves it there. Throws DivergenceError where the loss or a
+  /// gradient is no longer finite: the metrics end with that step, and the last checkpoint is as it
+  /// was. Throws ValueError where another Trainer has begun a run in the folder.
   TrainingResult run(const TrainingCallbacks& callbacks = {});
   /// The model on the validation data. Text: val_loss. Words: val_loss at the trained length and,
-  /// for each length L, accuracy_L and last_accuracy_L.
+  /// for each length L, accuracy_L and last_accuracy_L. With MRU layers, log10_state_norm on the
+  /// data of val_loss.
   Metrics evaluate();
 
   LanguageModel& model() { return *model_; }
@@ -72,6 +82,7 @@ class Trainer {
   Trainer(const RunConfig& config, const std::filesystem::path& folder,
           std::shared_ptr<const Tokenizer> tokenizer);
   void open_folder();
+  void set_length(std::int64_t length);
   void train_step(double rate);
   void compute_step();
   double gradient_norm() const;
@@ -86,22 +97,8 @@ class Trainer {
   TrainingState state_;
   std::vector<Batch> batches_;  // of one step, on the device: what `compute_step` reads
   Tensor loss_;                 // f32 []: what it leaves
-  GraphCapture computation_;
-  std::optional<FolderLock> lock_;  // from the first write, or from the resumption
+  std::optional<GraphCapture> computation_;  // `compute_step`, on these batches
+  std::optional<FolderLock> lock_;           // from the first write, or from the resumption
 };
-
-/// A run's model, ready for use.
-struct OpenRun {
-  RunConfig config = {};
-  std::unique_ptr<LanguageModel> model = {};  ///< in evaluation mode
-  std::shared_ptr<const Tokenizer> tokenizer = {};
-  std::int64_t step = 0;  ///< how long it was trained
-};
-
-/// Loads the latest checkpoint of the run in `folder`. Throws IoError where there is no run or
-/// checkpoint, or it is damaged.
-OpenRun open_run(const std::filesystem::path& folder);
-/// `evaluate` of a model on a run's data, under the metrics' names.
-Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config);
 
 }  // namespace scangrad

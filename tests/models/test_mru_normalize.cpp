@@ -11,6 +11,9 @@
 #include <scangrad/ops/shape.h>
 #include <scangrad/tests/support/catch.h>
 
+#include <algorithm>
+#include <cmath>
+
 using namespace scangrad;
 
 namespace {
@@ -94,4 +97,29 @@ TEST_CASE("an unknown normalize is refused", "[a typing error must not train the
   Generator generator(1);
   CHECK_THROWS_WITH(Mru({.width = 16, .normalize = "l2"}, generator),
                     "Mru: there is no normalize \"l2\"; there are none, frobenius");
+}
+
+TEST_CASE("the norm of a state is that of H itself, also where f32 cannot hold it") {
+  TrainedMru plain("none", 0.1), normalised("frobenius", 0.1);
+  const Tensor x = plain.input(5);
+  // H by hand, in f64, per head: products of I + X.
+  const Tensor elements = linear(x, plain.mru.named_parameters()[0].tensor);  // (B, T, heads · 9)
+  double largest = 0;
+  for (std::int64_t h = 0; h < 2; ++h) {
+    Tensor state = eye(3, {DType::f64});
+    for (std::int64_t t = 0; t < 5; ++t) {
+      const Tensor m = reshape(slice(select(elements, 1, t), 1, 9 * h, 9 * h + 9), {2, 3, 3});
+      state = matmul(state, cast(m, DType::f64) + eye(3, {DType::f64}));
+      largest = std::max(largest, max(sum(square(state), {-2, -1})).item<double>());
+    }
+  }
+  CHECK(plain.mru.log10_state_norm(x).item<double>() == Approx(0.5 * std::log10(largest)));
+  CHECK(normalised.mru.log10_state_norm(x).item<double>() == Approx(0.5 * std::log10(largest)));
+
+  TrainedMru growing("none", 100);
+  const Tensor longer = growing.input(300);
+  CHECK_FALSE(std::isfinite(max(abs(growing.mru.forward(longer))).item<double>()));
+  const double norm = growing.mru.log10_state_norm(longer).item<double>();
+  CHECK(norm > 308);  // more than f64 can hold, too
+  CHECK(std::isfinite(norm));
 }

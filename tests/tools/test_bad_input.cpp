@@ -41,6 +41,9 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
   write_file("empty.txt", "");
   write_file("latin1.txt", "caf\xe9 caf\xe9");
   write_file("broken.json", "{\"steps\": ");
+  write_file("seeds.json", R"({"models": [{"seeds": [-1]}]})");
+  write_file("twice.json", R"({"models": [{"seeds": [1, 1]}]})");
+  write_file("seed.json", R"({"models": [{"seed": 1}]})");
   const auto data = [&](const char* file) {
     return std::string("train --preset shakespeare-small --data ") + file + out;
   };
@@ -55,6 +58,9 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
             "there is no key 'model.widht'; the nearest is 'model.width'"},
            {"a value of the wrong type", run + " --set steps=many", 2, "steps must be an integer"},
            {"an impossible value", run + " --set batch=0", 2, "batch must be 1 or more"},
+           {"a curriculum that does not begin",
+            run + R"( --set 'data.curriculum=[{"from_step": 9, "length": 4}]')", 2,
+            "data.curriculum[0].from_step must be 0, not 9"},
            {"an unknown layer", run + " --set 'model.layers=[\"rnn\"]'", 1, "rnn"},
            {"an unknown scheme", run + " --set model.scheme=lu", 1, "lu"},
            {"a wrong shape", run + " --set model.width=17", 1, "17"},
@@ -71,6 +77,11 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
             "too few for context 30000"},
            {"a comparison as a run", "train --preset state-tracking" + out, 2,
             "use scangrad compare"},
+           {"a model's seeds that are none", "compare --config seeds.json" + out, 2,
+            "model 1: seeds must be a list of integers of 0 or more, not [-1]"},
+           {"a model's seed twice", "compare --config twice.json" + out, 2,
+            "model 1: a seed is there twice among 1, 1"},
+           {"an unknown key of a model", "compare --config seed.json" + out, 2, "but no 'seed'"},
            {"unequal budgets", "compare --config unequal.json" + out, 1, "they must be equal"},
            {"a run to resume that is none", "train --resume" + out, 1, "holds no run"},
            {"resume without a folder", "train --resume", 2, "--resume needs --out"},

@@ -2,10 +2,12 @@
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/tools/program.h>
 #include <scangrad/train/checkpoint.h>
+#include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
 #include <scangrad/train/metrics.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <string>
@@ -156,6 +158,7 @@ TEST_CASE("A dry run prints the whole configuration and writes nothing") {
       program("train " + tests::tiny_run() + " --dry-run --out " + run.string());
   CHECK(outcome.status == 0);
   CHECK_THAT(outcome.out, ContainsSubstring("\"vocab_size\": 14"));
+  CHECK_THAT(outcome.out, ContainsSubstring("\"curriculum\": []"));
   CHECK_THAT(outcome.err, ContainsSubstring("nothing is written"));
   CHECK_FALSE(fs::exists(run));
 }
@@ -204,6 +207,61 @@ TEST_CASE("compare trains every model on equally many tokens; a table, curves, a
   CHECK(resumed.err.find("cayley") == std::string::npos);  // is not trained again
   CHECK_THAT(resumed.out, ContainsSubstring("\"model\":\"FFN\""));
   CHECK_THAT(program(command + " --out " + out.string()).err, ContainsSubstring("is not empty"));
+}
+
+TEST_CASE("A model of a comparison is trained with each of its seeds; its row is their mean") {
+  const fs::path out = fresh("seeds");
+  for (const char* more : {"seeds-one", "seeds-two"}) fresh(more);
+  const fs::path file = fresh("seeds.json");
+  write_file(file, R"({"base": {"model": {"layers": ["mlp"], "width": 16}, "batch": 2, "steps": 4,
+                       "data": {"kind": "words", "length": 4, "eval_sequences": 8}},
+                       "models": [{"name": "a", "seeds": [3, 5]}, {"name": "b"}]})");
+  const std::string command = "compare --config " + file.string() + " --out " + out.string();
+  const Outcome outcome = program(command);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  for (const char* run : {"a-seed-3", "a-seed-5", "b"}) {
+    CHECK(latest_checkpoint(out / run)->filename() == "step-4");
+  }
+  CHECK(load_run_config(out / "a-seed-5" / "config.json").seed == 5);
+  CHECK_THAT(outcome.out, ContainsSubstring("a (2 seeds) "));
+  CHECK_THAT(outcome.out, ContainsSubstring(" to "));
+  CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(">a<"));
+
+  fs::remove_all(out / "a-seed-5");  // as if interrupted before it
+  const Outcome json = program(command + " --resume --json");
+  CHECK_THAT(json.out, ContainsSubstring(R"({"model":"a","seed":5,)"));
+  CHECK(json.err.find("seed 3") == std::string::npos);  // is not trained again
+  CHECK_THAT(json.out, ContainsSubstring("\"best_loss\":"));
+
+  // Options decide over the file.
+  const Outcome one = program(command + "-one --seed 7");
+  CHECK(one.status == 0);
+  CHECK(load_run_config(fs::path(out.string() + "-one") / "a" / "config.json").seed == 7);
+  const Outcome two = program(command + "-two --seeds 8,9 --json");
+  CHECK(two.status == 0);
+  CHECK(std::count(two.out.begin(), two.out.end(), '\n') == 4);
+}
+
+TEST_CASE("A model that diverges is a row of the comparison, and the others are trained") {
+  const fs::path out = fresh("diverging");
+  const fs::path file = fresh("diverging.json");
+  write_file(file, R"({"base": {"model": {"layers": ["mlp"], "width": 16}, "batch": 2, "steps": 20,
+                       "data": {"kind": "words", "length": 4, "eval_sequences": 8}},
+                       "models": [{"name": "a", "config": {"optimizer": {"clip": 0},
+                                   "schedule": {"rate": 1e30, "warmup_steps": 0}}},
+                                  {"name": "b"}]})");
+  const std::string command = "compare --config " + file.string() + " --out " + out.string();
+  const Outcome outcome = program(command);
+  INFO(outcome.err);
+  CHECK(outcome.status == 0);
+  CHECK_THAT(outcome.err, ContainsSubstring("a: training: at step 10 the loss is"));
+  CHECK(std::count(outcome.out.begin(), outcome.out.end(), '\n') == 3);
+  CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(">b<"));
+  const Outcome again = program(command + " --resume");
+  CHECK(again.status == 0);
+  CHECK(again.out == outcome.out);
+  CHECK(again.err.find("training") == std::string::npos);
 }
 
 TEST_CASE("Benchmarks print one JSON object a line") {

@@ -3,6 +3,7 @@
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/tools/program.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -63,13 +64,14 @@ std::vector<Preset> presets() {
   stories("tinystories-gpt2", "attention",
           {{"heads", 12}, {"positions", "learned"}, {"bias", true}, {"gelu", "tanh"}});
   stories("tinystories-linear", "linear", {{"heads", 12}, {"positions", "learned"}});
-  for (const char* group : {"s3", "a5", "s5"}) {
+  for (const auto& [group, steps] :
+       {std::pair{"s3", 3000}, std::pair{"a5", 5000}, std::pair{"s5", 8000}}) {
     all.push_back({std::string("state-tracking-") + group,
                    {"mru", "mlp"},
                    128,
                    64,
                    128,
-                   3000,
+                   steps,
                    {{"heads", 2}, {"scheme", "cayley"}}});
   }
   return all;
@@ -77,7 +79,8 @@ std::vector<Preset> presets() {
 
 const std::string tiny =
     " --steps 3 --set batch=2 --set model.width=32 --set model.heads=2 --set model.state_size=32 "
-    "--set model.position_order=4 --set data.length=16 --set data.eval_sequences=4 "
+    "--set model.position_order=4 --set 'data.curriculum=[]' --set data.length=16 --set "
+    "data.eval_sequences=4 "
     "--set validation_batch=200 --set schedule.warmup_steps=0 --set schedule.rate=0.02 "
     "--set log_every=1 --data " +
     tests::text_file();
@@ -127,7 +130,7 @@ TEST_CASE("the comparisons train all their models: nine schemes, and every mixer
        std::vector<std::pair<std::string, std::size_t>>{{"schemes", 9}, {"mixers", 10}}) {
     INFO(name);
     const Outcome outcome =
-        program("compare --preset " + name + tiny + " --json --out " + fresh(name));
+        program("compare --preset " + name + tiny + " --seed 1 --json --out " + fresh(name));
     INFO(outcome.err);
     REQUIRE(outcome.status == 0);
     std::size_t lines = 0;
@@ -140,4 +143,15 @@ TEST_CASE("the comparisons train all their models: nine schemes, and every mixer
     CHECK(lines == models);
     CHECK(losses.size() == models);  // no two are the same model
   }
+}
+
+TEST_CASE("the stability sweep trains every scheme with raised rates, normalised and not") {
+  const std::string command = "sweep --preset stability" + tiny;
+  const Outcome part =
+      program(command + " --grid model.scheme=ldu,cayley --grid optimizer.w_in_rate=16 --out " +
+              fresh("stability"));
+  INFO(part.err);
+  CHECK(part.status == 0);
+  CHECK_THAT(part.out, ContainsSubstring("scheme  normalize  w_in_rate  lowest val_loss"));
+  CHECK(std::count(part.out.begin(), part.out.end(), '\n') == 5);
 }

@@ -26,6 +26,7 @@ TEST_CASE("a configuration survives JSON whole") {
   config.model.layers = {"attention", "mlp"};
   config.model.dropout = 0.25;
   config.data.eval_lengths = {32, 64};
+  config.data.curriculum = {{0, 8}, {500, 256}};
   config.seed = 18446744073709551615u;
   const std::string text = sg::to_json(config);
   CHECK(sg::to_json(sg::run_config_from_json(text)) == text);
@@ -110,5 +111,48 @@ TEST_CASE("values that no run can have are named") {
         "config: data.group 's6' does not exist; use s3, s4, s5, a4, a5");
   for (const std::string& group : sg::PermutationGroup::names()) {
     CHECK(refused("data.group=" + group) == "no error");
+  }
+}
+
+TEST_CASE("a curriculum's stages begin at step 0, follow one another and fit into a sequence") {
+  const auto refused = [](const std::string& stages) {
+    sg::RunConfig config;
+    config.data.length = 64;
+    return message_of([&] {
+      sg::set(config, "data.curriculum=" + stages);
+      sg::validate(config);
+    });
+  };
+  CHECK(refused("[]") == "no error");
+  CHECK(refused(R"([{"from_step": 0, "length": 8}, {"from_step": 500, "length": 64}])") ==
+        "no error");
+  CHECK(refused(R"([{"from_step": 5, "length": 8}])") ==
+        "config: data.curriculum[0].from_step must be 0, not 5");
+  CHECK(
+      refused(R"([{"from_step": 0, "length": 8}, {"from_step": 0, "length": 9}])") ==
+      "config: data.curriculum[1].from_step must be more than 0, that of the stage before, not 0");
+  CHECK(refused(R"([{"from_step": 0, "length": 65}])") ==
+        "config: data.curriculum[0].length must be 1 to 64, which is data.length, not 65");
+  CHECK(refused(R"([{"from_step": 0}])") ==
+        "config: data.curriculum[0].length must be 1 to 64, which is data.length, not 0");
+  CHECK(refused(R"([{"from_step": 0, "lenght": 8}])") ==
+        "config: there is no key 'data.curriculum[0].lenght'; the nearest is "
+        "'data.curriculum[0].length'");
+  CHECK(refused("[[0, 8]]") == "config: data.curriculum[0] must be an object, not [0,8]");
+  CHECK(refused("8") == "config: data.curriculum must be a list, not 8");
+}
+
+TEST_CASE("the tokens of a run are those of its stages") {
+  sg::RunConfig config;
+  config.batch = 2;
+  config.optimizer.accumulate = 3;
+  config.data.length = 64;
+  CHECK(sg::tokens_trained(config, 10) == 6 * 64 * 10);
+  config.data.curriculum = {{0, 8}, {5, 16}, {7, 64}};
+  std::int64_t tokens = 0;
+  for (std::int64_t step = 0; step < 12; ++step) {
+    CHECK(sg::tokens_trained(config, step) == 6 * tokens);
+    CHECK(sg::length_at(config.data, step) == (step < 5 ? 8 : step < 7 ? 16 : 64));
+    tokens += sg::length_at(config.data, step);
   }
 }

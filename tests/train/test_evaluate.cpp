@@ -6,6 +6,7 @@
 #include <scangrad/train/word_problem.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 using namespace scangrad;
@@ -38,4 +39,30 @@ TEST_CASE("evaluate counts what a reader of the logits would count") {
   CHECK(result.loss == Approx(loss).epsilon(1e-12));
   CHECK(result.accuracy == correct / 35.0);
   CHECK(result.last_accuracy == last_correct / 7.0);
+}
+
+TEST_CASE("The largest norm of a state is that over all batches; a model without states has none") {
+  Generator generator(3);
+  LanguageModel model({.vocab_size = 6,
+                       .width = 8,
+                       .heads = 2,
+                       .layers = {"mru", "mlp", "mru"},
+                       .scheme = "identity"},
+                      generator);
+  const WordProblem words("s3", 5, 7, 1);
+  // W_in is zero, so that every state is the identity, of order 2.
+  CHECK(log10_state_norm(model, words, 3) == Approx(0.5 * std::log10(2.0)));
+  {
+    const auto guard = no_grad();
+    for (auto [name, tensor] : model.named_parameters()) {
+      if (name.ends_with("w_in.weight")) copy_(tensor, randn(tensor.shape(), {}, &generator));
+    }
+  }
+  const double whole = log10_state_norm(model, words, 7);
+  CHECK(whole > 1);
+  CHECK(log10_state_norm(model, words, 3) == Approx(whole));
+  CHECK(model.is_training());  // as it was
+
+  LanguageModel mlp({.vocab_size = 6, .width = 8, .heads = 1, .layers = {"mlp"}}, generator);
+  CHECK(std::isnan(log10_state_norm(mlp, words, 3)));
 }

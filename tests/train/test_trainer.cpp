@@ -65,6 +65,13 @@ RunConfig tiny(const std::string& kind) {
   return config;
 }
 
+/// The same, of words whose sequences grow at steps 20 and 57.
+RunConfig growing() {
+  RunConfig config = tiny("words");
+  config.data.curriculum = {{0, 3}, {20, 7}, {57, 12}};
+  return config;
+}
+
 /// The metrics without what depends on the clock.
 std::vector<Metrics> timeless_log(const fs::path& run) {
   std::vector<Metrics> lines = read_metrics(run / "metrics.jsonl");
@@ -155,6 +162,35 @@ TEST_CASE("A stopped run saves at once, whatever the step, and goes on exactly")
   check_same_run(whole, stopped);
 }
 
+TEST_CASE("A curriculum goes on exactly, wherever it is stopped: within a stage and between two") {
+  const fs::path whole = fresh("curriculum_whole");
+  Trainer(growing(), whole).run();
+  for (const int steps : {19, 20, 21, 56, 57, 80}) {
+    INFO(steps);
+    const fs::path stopped = fresh("curriculum_stopped");
+    Trainer(growing(), stopped).run(stop_after(steps));
+    Trainer::resume(stopped)->run();
+    check_same_run(whole, stopped);
+  }
+}
+
+TEST_CASE("A curriculum's steps train on the first tokens of the sequences, and say how many") {
+  const fs::path folder = fresh("curriculum_lengths");
+  Trainer(growing(), folder).run();
+  for (const Metrics& line : read_metrics(folder / "metrics.jsonl")) {
+    const double step = metric(line, "step");  // counted from 1
+    CHECK(metric(line, "length") == (step <= 20 ? 3 : step <= 57 ? 7 : 12));
+  }
+  // Lasting one stage, it is the run without a curriculum.
+  RunConfig config = tiny("words");
+  config.data.curriculum = {{0, 12}};
+  const fs::path one = fresh("curriculum_one"), none = fresh("curriculum_none");
+  Trainer(config, one).run();
+  Trainer(tiny("words"), none).run();
+  CHECK(final_state(one) == final_state(none));
+  CHECK(final_state(one) != final_state(folder));
+}
+
 TEST_CASE("Two trainers in one process do not disturb each other") {
   const fs::path a = fresh("pair_a"), b = fresh("pair_b"), alone = fresh("pair_alone");
   Trainer(tiny("text"), alone).run();
@@ -196,6 +232,7 @@ TEST_CASE("Words report accuracy at each length, at chance before training") {
   for (const char* key : {"accuracy_12", "last_accuracy_12", "accuracy_20", "last_accuracy_20"}) {
     CHECK(metric(metrics, key) < 0.6);
   }
+  CHECK(metric(metrics, "log10_state_norm") == Approx(std::log10(2.0)));  // of I, of order 4
 }
 
 TEST_CASE("Accumulated batches make the same step as one batch of all of them") {
@@ -211,9 +248,9 @@ TEST_CASE("Accumulated batches make the same step as one batch of all of them") 
 
 TEST_CASE("A captured step is the same step: equal weights, moments and log to the bit") {
   for (const Device device : devices()) {
-    for (const std::string kind : {"text", "words"}) {
+    for (const std::string kind : {"text", "words", "growing"}) {
       INFO(to_string(device) << " " << kind);
-      RunConfig config = tiny(kind);
+      RunConfig config = kind == "growing" ? growing() : tiny(kind);
       config.device = device.is_cpu() ? "cpu" : "cuda";
       config.steps = 40;  // validated at 30, where other work comes between two replays
       config.optimizer.accumulate = 2;
@@ -294,8 +331,11 @@ TEST_CASE("A loss that is no longer finite ends the run with a sentence; the che
   config.optimizer.clip = 0;
   const fs::path folder = fresh("diverges");
   Trainer trainer(config, folder);
-  CHECK_THROWS_WITH(trainer.run(), ContainsSubstring("a lower learning rate"));
+  CHECK_THROWS_AS(trainer.run(), DivergenceError);
   CHECK(latest_checkpoint(folder)->filename() == "step-25");
+  const Metrics last = read_metrics(folder / "metrics.jsonl").back();
+  CHECK(metric(last, "step") == 40);  // the first line after the rate of 1e30
+  CHECK_FALSE(std::isfinite(metric(last, "train_loss")));
   for (const auto& [name, tensor] : open_run(folder).model->state_dict()) {
     for (const float value : tensor.to_vector<float>()) REQUIRE(std::isfinite(value));
   }
