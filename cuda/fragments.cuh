@@ -95,18 +95,9 @@ __device__ double masked(double value, int r, int c) {
   return value;
 }
 
-/// A matrix in the same order in global memory, written by other blocks of the same kernel.
-struct Published {
-  const double* data;
-};
-
 template <int NT, Part part = Part::all, class T>
 __device__ double read_one(const T* matrix, int r, int c) {
   return masked<part>(static_cast<double>(compute_type<T>(matrix[place_of<NT, T>(r, c)])), r, c);
-}
-template <int NT, Part part = Part::all>
-__device__ double read_one(Published matrix, int r, int c) {
-  return __ldcg(matrix.data + place_of<NT, double>(r, c));  // from L2: L1 may be behind
 }
 /// Two adjacent elements, the first one in an even column.
 template <int NT, Part part = Part::all, class T>
@@ -114,13 +105,6 @@ __device__ void read_two(double (&to)[2], const T* matrix, int r, int c) {
   const Pack<T, 2> pack = load_pack<2>(matrix + place_of<NT, T>(r, c));
   to[0] = masked<part>(static_cast<double>(compute_type<T>(pack.values[0])), r, c);
   to[1] = masked<part>(static_cast<double>(compute_type<T>(pack.values[1])), r, c + 1);
-}
-template <int NT, Part part = Part::all>
-__device__ void read_two(double (&to)[2], Published matrix, int r, int c) {
-  const double2 two =
-      __ldcg(reinterpret_cast<const double2*>(matrix.data + place_of<NT, double>(r, c)));
-  to[0] = two.x;
-  to[1] = two.y;
 }
 
 /// The right operand's share of a lane, rows of pair `pair` of tiles, all columns: b[k][j][u] for

@@ -32,18 +32,19 @@ struct MatrixScan {
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
-  // How the work is shared out.
-  std::int64_t groups = 1;
-  int members = 1;            // blocks of a group
-  int chunk = 1;              // steps of a warp in a wave
-  std::int64_t waves = 1;     // of a sequence
-  double* totals = nullptr;   // (groups, 2, members, P and R): of a wave and the next
-  int* marks = nullptr;       // (groups, 2, members, 2): whether R alone counts; P's exponent
-  unsigned* ready = nullptr;  // (groups, members): how often a warp of it has published
+  // How the work is shared out: long sequences in segments of `span` steps, of which blocks take
+  // one after another.
+  std::int64_t segments = 1, span = 0;
+  int chunk = 1;             // steps of a warp in a wave
+  std::int64_t waves = 1;    // of a segment
+  double* totals = nullptr;  // (outer, inner, segments, P and R): what each makes of a state
+  int* marks = nullptr;  // (outer, inner, segments, 1 + tiles): whether R alone counts; exponents
+                         // of P's rows
+  bool only_totals = false;  // writes these alone, of all segments but the last
 };
 
-/// The sizes of a block, whose warps are workers, with a chunk each, then followers, with 16 rows
-/// of the state each, then publishers, with 16 rows of P or R each; with N = 32 these are the same.
+/// The sizes of a block, whose warps are workers, with a chunk each, and then followers, with 16
+/// rows of the state each or, where totals are asked for, of P or R.
 template <class T, int NT, MatrixPass pass>
 struct MatrixTile {
   static constexpr bool backward = pass == MatrixPass::backward;
@@ -58,9 +59,8 @@ struct MatrixTile {
                                            : (sizeof(T) == 8 ? 2
                                               : affine       ? 4
                                                              : 6);
-  static constexpr int followers = tiles, publishers = tiles * totals;
-  static constexpr int first_publisher = NT < 4 ? followers : 0;  // 255 registers for 8 warps
-  static constexpr int threads = 32 * (workers + first_publisher + publishers);
+  static constexpr int followers = tiles * totals;
+  static constexpr int threads = 32 * (workers + followers);
   /// P, which makes room for the state that enters, and R are kept in float64, or where that would
   /// leave no room for tiles, in float32: of single steps they are then exact.
   using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
@@ -73,9 +73,10 @@ struct MatrixTile {
   static_assert(most_steps > 0);
 };
 
-/// A group's turn at a wave of a sequence.
+/// A block's turn at a wave of a segment.
 struct Visit {
-  std::int64_t sequence, wave;
+  std::int64_t run;  // counts the segments
+  std::int64_t sequence, segment, wave;
   unsigned number;
 };
 
@@ -110,8 +111,7 @@ struct MatrixBlock {
   T* operands;         // (3, workers, chunk, operands)
   int* crossed;        // (2, workers): whether a segment starts in the chunk
   int* exponents;      // (2, workers, 1 + tiles): P's, and those of what enters
-  int warp, member;    // followers count from 0, too
-  std::int64_t group;
+  int warp;            // followers count from 0, too
 
   __device__ int order() const { return plain ? 8 * NT : scan.n; }
   __device__ int rows() const { return plain ? 8 * NT : scan.rows; }
@@ -150,34 +150,40 @@ struct MatrixBlock {
 
   // ---- shares
 
-  __device__ Visit first_visit() const { return {group, 0, 0}; }
+  __device__ std::int64_t runs() const {
+    return scan.layout.sequences() * (scan.segments - scan.only_totals);
+  }
+  __device__ Visit visit_of(std::int64_t run, unsigned number) const {
+    if (scan.segments == 1) return {run, run, 0, 0, number};
+    // Totals from the first segment on, states from the last one: it is still in the cache.
+    const std::int64_t each = scan.segments - scan.only_totals,
+                       at = scan.only_totals ? run : runs() - 1 - run;
+    return {run, at / each, at % each, 0, number};
+  }
   __device__ Visit next(Visit visit) const {
+    if (visit.wave + 1 == scan.waves) return visit_of(visit.run + gridDim.x, visit.number + 1);
     ++visit.number;
-    if (++visit.wave == scan.waves) {
-      visit.wave = 0;
-      visit.sequence += scan.groups;
-    }
+    ++visit.wave;
     return visit;
   }
-  __device__ bool exists(const Visit& visit) const {
-    return visit.sequence < scan.layout.sequences();
+  __device__ bool exists(const Visit& visit) const { return visit.run < runs(); }
+  __device__ std::int64_t first_step(const Visit& visit, int w) const {
+    return visit.segment * scan.span + (visit.wave * Tile::workers + w) * scan.chunk;
   }
-  __device__ std::int64_t first_step(const Visit& visit, int of_member, int w) const {
-    return ((visit.wave * scan.members + of_member) * Tile::workers + w) * scan.chunk;
+  /// Steps from there to the segment's end; none or less where it is beyond.
+  __device__ std::int64_t steps_from(const Visit& visit, std::int64_t step) const {
+    return ::min((visit.segment + 1) * scan.span, scan.layout.count) - step;
   }
-  __device__ bool has_steps(const Visit& visit, int of_member, int w) const {
-    return first_step(visit, of_member, w) < scan.layout.count;
-  }
-  /// How many workers of a block have steps.
-  __device__ int chunks(const Visit& visit, int of_member) const {
-    const std::int64_t left = scan.layout.count - first_step(visit, of_member, 0),
+  /// How many workers have steps.
+  __device__ int chunks(const Visit& visit) const {
+    const std::int64_t left = steps_from(visit, first_step(visit, 0)),
                        all = std::int64_t{Tile::workers} * scan.chunk;
     if (left <= 0) return 0;
     return left >= all ? Tile::workers : (static_cast<int>(left) + scan.chunk - 1) / scan.chunk;
   }
   __device__ Chunk chunk_of(const Visit& visit) const {
     const Layout& layout = scan.layout;
-    const std::int64_t first = first_step(visit, member, warp), left = layout.count - first;
+    const std::int64_t first = first_step(visit, warp), left = steps_from(visit, first);
     const bool forwards = Tile::backward == layout.reverse;
     const std::int64_t t = forwards ? first : layout.count - 1 - first;
     // 32-bit division, which is much cheaper: there are fewer sequences.
@@ -223,7 +229,7 @@ struct MatrixBlock {
         const int offset = exclusive() ? 0 : 1;
         const int count = c.steps > 0 && is_last(c) ? c.steps - offset : c.steps;
         begin(1, count, scan.b, size, rows(), offset);
-        begin(2, count, scan.forward, size, rows(), offset);
+        if (!scan.only_totals) begin(2, count, scan.forward, size, rows(), offset);
       }
     }
     close_copies();

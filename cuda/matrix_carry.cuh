@@ -2,8 +2,8 @@
 #include <scangrad/cuda/matrix_block.cuh>
 #include <scangrad/cuda/matrix_exponent.cuh>
 
-// What chunks make of a state, x ↦ x P + R, and what state enters each: from chunk to chunk of a
-// block and, where a group has several, from block to block.
+// What chunks make of a state, x ↦ x P + R, and what state enters each: from chunk to chunk and,
+// where sequences are cut, from segment to segment.
 namespace scangrad::cuda {
 
 /// A chunk multiplied out to P and R in shared memory. Where a segment starts in it, R alone is
@@ -76,6 +76,9 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c) {
   }
 }
 
+/// Of rows that are all 0.
+inline constexpr int no_exponent = -(1 << 30);
+
 /// What a chunk, or a tile, makes of a state, in registers: loaded before it is needed.
 template <class Block, bool sums, class Matrix>
 struct Total {
@@ -84,13 +87,34 @@ struct Total {
   typename Block::Rows r;  // where sums
   bool crosses;            // a segment starts in it
   int exponent;            // of P
+  int own_exponents[2];    // of its rows from 0 and from 16 on, as they are at `source`
   Matrix source;
 
   __device__ Total(Matrix product, Matrix sum, bool crosses_, int exponent_, int first_row)
-      : crosses(crosses_), exponent(exponent_), source(product) {
+      : crosses(crosses_),
+        exponent(exponent_),
+        own_exponents{exponent_, exponent_},
+        source(product) {
 #pragma unroll
     for (int pair = 0; pair < tile_pairs<NT>; ++pair) load_right<false, NT>(p[pair], product, pair);
     if constexpr (sums) r = load_fragment<false, 1, NT>(sum, first_row);
+  }
+  /// Rows 16 pair … have an exponent each: makes them one.
+  __device__ void align(const int* of_rows) {
+    const int most = ::max(of_rows[0], of_rows[1]);
+    exponent = most == no_exponent ? 0 : most;
+    for (int i = 0; i < 2; ++i) own_exponents[i] = of_rows[i] == no_exponent ? 0 : of_rows[i];
+#pragma unroll
+    for (int pair = 0; pair < tile_pairs<NT>; ++pair) {
+      const double times = two_to(::max(of_rows[pair] - exponent, -1022));
+#pragma unroll
+      for (auto& tile : p[pair]) {
+#pragma unroll
+        for (auto& column : tile) {
+          for (double& value : column) value *= times;
+        }
+      }
+    }
   }
 };
 
@@ -109,7 +133,7 @@ struct Carried {
       } else {
         x = load_fragment<false, 1, Block::NT>(total.source, first_row);
       }
-      exponent = total.exponent;
+      exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
     } else {
       typename Block::Rows y = {};
       if constexpr (sums) y = total.r;
@@ -148,128 +172,103 @@ __device__ auto total_of_chunk(const Block& block, const Visit& visit, int w, in
                                     block.crosses(visit, w), block.exponent(visit, w), first_row);
 }
 
-/// The state that enters a sequence.
-template <class Block>
-__device__ Carried<Block> start_of(const Block& block, const Visit& visit, int first_row) {
-  using T = typename Block::T;
-  const auto& scan = block.scan;
-  const std::int64_t size = block.size_of_state();
-  const int n = scan.n;
-  Carried<Block> start = {};
-  if constexpr (Block::Tile::backward) {  // the cotangent of the last state
-    const T* const last = scan.g_last + visit.sequence * size;
-    const T* const also =
-        block.exclusive() ? nullptr
-                          : scan.b + scan.layout.at(visit.sequence, scan.layout.count - 1) * size;
-    block.fill(start.x, first_row, [=](int row, int column) {
-      const double g = static_cast<double>(compute_type<T>(last[row * n + column]));
-      return also == nullptr ? g : g + static_cast<double>(compute_type<T>(also[row * n + column]));
-    });
-  } else if (scan.initial != nullptr) {
-    const T* const first = scan.initial + visit.sequence * size;
-    block.fill(start.x, first_row, [=](int row, int column) {
-      return static_cast<double>(compute_type<T>(first[row * n + column]));
-    });
-  } else {
-    block.fill_identity(start.x, first_row);
-  }
-  if constexpr (Block::Tile::scaled) {
-    if (scan.initial_exponent != nullptr) start.exponent = scan.initial_exponent[visit.sequence];
-    start.exponent += take_exponent(start.x, 256);
-  }
-  return start;
-}
-
-// ---- between the blocks of a group
+// ---- from segment to segment
 
 template <class Block>
-__device__ double* published(const Block& block, const Visit& visit, int of_member) {
-  const std::int64_t slot = (block.group * 2 + visit.number % 2) * block.scan.members + of_member;
-  return block.scan.totals + slot * Block::Tile::totals * Block::Tile::elements;
+__device__ std::int64_t total_index(const Block& block, const Visit& visit, std::int64_t segment) {
+  return visit.sequence * block.scan.segments + segment;
 }
 template <class Block>
-__device__ int* marks_of(const Block& block, const Visit& visit, int of_member) {
-  return block.scan.marks +
-         ((block.group * 2 + visit.number % 2) * block.scan.members + of_member) * 2;
+__device__ double* total_memory(const Block& block, std::int64_t index) {
+  return block.scan.totals + index * Block::Tile::totals * Block::Tile::elements;
 }
-/// 16 rows of P, or of R, of the block's tile.
+
+/// A wave more of a segment in 16 rows of its P, or of its R; at its end they are written.
 template <class Block, bool of_sum>
-__device__ void publish_rows(const Block& block, const Visit& visit, int first_row) {
+__device__ void add_to_total(const Block& block, const Visit& visit, Carried<Block>& total,
+                             bool& starts, int first_row) {
   using Tile = typename Block::Tile;
-  Carried<Block> total = {};
-  bool starts = false;
+  if (visit.wave == 0) starts = false;
   for_each_total<Block>(
-      block.chunks(visit, block.member),
+      block.chunks(visit),
       [&](int w) { return total_of_chunk<Block, of_sum>(block, visit, w, first_row); },
       [&](auto chunk, int w) {
         starts = starts || chunk.crosses;
-        if (w == 0) {
+        if (visit.wave == 0 && w == 0) {
           chunk.crosses = true;  // nothing enters
         } else if (Tile::affine && !of_sum) {
           chunk.crosses = false;  // P is not read where one does
         }
         total.step_over(chunk, first_row);
       });
-  store_fragment(published(block, visit, block.member) + (of_sum ? Tile::elements : 0), total.x,
-                 first_row);
-  if (threadIdx.x % 32 == 0 && !of_sum) {
-    int* const marks = marks_of(block, visit, block.member);
-    marks[0] = starts;
-    marks[1] = total.exponent;
-  }
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) {
-    asm volatile("red.release.gpu.add.u32 [%0], 1;" ::"l"(
-                     block.scan.ready + block.group * block.scan.members + block.member)
-                 : "memory");
+  if (visit.wave + 1 < block.scan.waves) return;
+  const std::int64_t index = total_index(block, visit, visit.segment);
+  store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.x, first_row);
+  if constexpr (!of_sum) {
+    int* const marks = block.scan.marks + index * (1 + Tile::tiles);
+    const bool zero = Tile::scaled && exponent_field<double>(total.x) == 0;
+    if (threadIdx.x % 32 == 0) {
+      if (block.warp == 0) marks[0] = starts;
+      marks[1 + block.warp] = zero ? no_exponent : total.exponent;
+    }
   }
 }
 template <class Block>
-__device__ void publish(const Block& block, const Visit& visit) {
+__device__ void add_to_totals(const Block& block, const Visit& visit, Carried<Block>& total,
+                              bool& starts) {
   using Tile = typename Block::Tile;
-  const int task = block.warp - Tile::first_publisher, first_row = task % Tile::tiles * 16;
+  const int first_row = block.warp % Tile::tiles * 16;
   if constexpr (Tile::affine) {
-    if (task >= Tile::tiles) return publish_rows<Block, true>(block, visit, first_row);
+    if (block.warp >= Tile::tiles) {
+      return add_to_total<Block, true>(block, visit, total, starts, first_row);
+    }
   }
-  publish_rows<Block, false>(block, visit, first_row);
+  add_to_total<Block, false>(block, visit, total, starts, first_row);
 }
 
-/// Until all members have published: also so that none writes what another one still reads.
+/// The state that enters a segment: the sequence's, and what the segments before make of it.
 template <class Block>
-__device__ void await_members(const Block& block, const Visit& visit) {
-  const unsigned wanted = (visit.number + 1) * Block::Tile::publishers;
-  for (int m = static_cast<int>(threadIdx.x % 32); m < block.scan.members; m += 32) {
-    const unsigned* const count = block.scan.ready + block.group * block.scan.members + m;
-    unsigned there = 0;
-    do {
-      asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(there) : "l"(count) : "memory");
-    } while (static_cast<int>(there - wanted) < 0);
-  }
-  __syncwarp();
-}
-
-/// From what enters a wave to what enters the block's tile; in `carry`, what enters the next wave.
-template <class Block>
-__device__ Carried<Block> follow_members(const Block& block, const Visit& visit,
-                                         Carried<Block>& carry, int first_row) {
+__device__ Carried<Block> start_of(const Block& block, const Visit& visit, int first_row) {
+  using T = typename Block::T;
   using Tile = typename Block::Tile;
-  await_members(block, visit);
-  Carried<Block> entering = carry;
-  int with_steps = 0;
-  while (with_steps < block.scan.members && block.has_steps(visit, with_steps, 0)) ++with_steps;
+  const auto& scan = block.scan;
+  const std::int64_t size = block.size_of_state();
+  const int n = block.order();
+  Carried<Block> state = {};
+  if constexpr (Tile::backward) {  // the cotangent of the last state
+    const T* const last = scan.g_last + visit.sequence * size;
+    const T* const also =
+        block.exclusive() ? nullptr
+                          : scan.b + scan.layout.at(visit.sequence, scan.layout.count - 1) * size;
+    block.fill(state.x, first_row, [=](int row, int column) {
+      const double g = static_cast<double>(compute_type<T>(last[row * n + column]));
+      return also == nullptr ? g : g + static_cast<double>(compute_type<T>(also[row * n + column]));
+    });
+  } else if (scan.initial != nullptr) {
+    const T* const first = scan.initial + visit.sequence * size;
+    block.fill(state.x, first_row, [=](int row, int column) {
+      return static_cast<double>(compute_type<T>(first[row * n + column]));
+    });
+  } else {
+    block.fill_identity(state.x, first_row);
+  }
+  if constexpr (Tile::scaled) {
+    if (scan.initial_exponent != nullptr) state.exponent = scan.initial_exponent[visit.sequence];
+    state.exponent += take_exponent(state.x, 256);
+  }
   for_each_total<Block>(
-      with_steps,
-      [&](int m) {
-        const double* const of_m = published(block, visit, m);
-        const int* const marks = marks_of(block, visit, m);
-        return Total<Block, Tile::affine, Published>(
-            {of_m}, {of_m + Tile::elements}, __ldcg(marks) != 0, __ldcg(marks + 1), first_row);
+      static_cast<int>(visit.segment),
+      [&](int segment) {
+        const std::int64_t index = total_index(block, visit, segment);
+        const double* const p = total_memory(block, index);
+        const int* const marks = scan.marks + index * (1 + Tile::tiles);
+        Total<Block, Tile::affine, const double*> total(p, p + Tile::elements, marks[0] != 0,
+                                                        marks[1], first_row);
+        if constexpr (Tile::scaled && Tile::tiles == 2) total.align(marks + 1);
+        return total;
       },
-      [&](const auto& total, int m) {
-        if (m == block.member) entering = carry;
-        carry.step_over(total, first_row);
-      });
-  return entering;
+      [&](const auto& total, int) { state.step_over(total, first_row); });
+  return state;
 }
 
 // ---- from chunk to chunk
@@ -284,17 +283,16 @@ __device__ void meet_followers() {
   }
 }
 
-/// Leaves the states that enter the chunks of a wave, 16 rows a follower, and in `carry` what
+/// Leaves the states that enter the chunks of a wave, 16 rows a follower, and in `state` what
 /// enters the next one.
 template <class Block>
-__device__ void follow(const Block& block, const Visit& visit, Carried<Block>& carry) {
+__device__ void follow(const Block& block, const Visit& visit, Carried<Block>& state) {
   using Tile = typename Block::Tile;
+  if (block.warp >= Tile::tiles) return;
   const int first_row = block.warp * 16;
-  if (visit.wave == 0) carry = start_of(block, visit, first_row);
-  Carried<Block> state =
-      block.scan.members > 1 ? follow_members(block, visit, carry, first_row) : carry;
+  if (visit.wave == 0) state = start_of(block, visit, first_row);
   for_each_total<Block>(
-      block.chunks(visit, block.member),
+      block.chunks(visit),
       [&](int w) { return total_of_chunk<Block, Tile::affine>(block, visit, w, first_row); },
       [&](const auto& chunk, int w) {
         auto entering = state;
@@ -305,7 +303,6 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& c
           block.entering_exponents(visit, w)[block.warp] = entering.exponent;
         }
       });
-  if (block.scan.members == 1) carry = state;
 }
 
 }  // namespace scangrad::cuda

@@ -12,11 +12,15 @@
 // the states that enter the chunks then follow one from the other; and each worker walks its chunk
 // again from the one that enters it, from shared memory, and writes its results. Other warps, the
 // followers, do what is in between, for one tile while the workers walk the one before and multiply
-// out the one after; and the one after that is on its way. Where there are too few sequences to
-// fill the GPU, several blocks, the members of a group, take successive tiles of one sequence (a
-// wave), publish what their tiles make of a state, and each multiplies up what stands before its
-// own. All products are always of the same factors in the same order, so results are the same bit
-// for bit.
+// out the one after; and the one after that is on its way.
+//
+// Where there are too few sequences to fill the GPU they are cut into segments. A first kernel
+// multiplies these out, and in the second one each block begins with the product of what stands
+// before its segment. That reads the elements twice; a hand-over from block to block within one
+// kernel took longer, as it waits for stores to reach memory while memory is busiest.
+//
+// All products are always of the same factors in the same order, so results are the same bit for
+// bit.
 namespace scangrad::cuda {
 
 /// All warps of the block, wherever in the code they are.
@@ -24,7 +28,7 @@ __device__ inline void meet() { asm volatile("barrier.sync 0;" ::: "memory"); }
 
 template <class Block>
 __device__ void work(const Block& block) {
-  Visit visit = block.first_visit(), ahead = visit;
+  Visit visit = block.visit_of(blockIdx.x, 0), ahead = visit;
   for (int i = 0; i < Block::Tile::buffers; ++i, ahead = block.next(ahead)) {
     block.begin_chunk(ahead);
   }
@@ -44,7 +48,7 @@ __device__ void work(const Block& block) {
     __syncwarp();
     reduce_next(next);
     meet();
-    walk(block, visit, block.chunk_of(visit));
+    if (!block.scan.only_totals) walk(block, visit, block.chunk_of(visit));
     __syncwarp();
     block.begin_chunk(ahead);
     visit = next;
@@ -62,14 +66,9 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
   T* const operands = reinterpret_cast<T*>(memory + Tile::fixed_bytes);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const bool works = warp < Tile::workers;
-  const Block block{scan,
-                    reinterpret_cast<typename Tile::Summary*>(memory),
-                    operands,
-                    crossed,
-                    exponents,
-                    works ? warp : warp - Tile::workers,
-                    static_cast<int>(blockIdx.x) % scan.members,
-                    static_cast<int>(blockIdx.x) / scan.members};
+  const Block block{scan,      reinterpret_cast<typename Tile::Summary*>(memory),
+                    operands,  crossed,
+                    exponents, works ? warp : warp - Tile::workers};
   if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
     const int count = Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
@@ -77,37 +76,40 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
     }
     __syncthreads();
   }
-  if (works) {
-    work(block);
-  } else {
-    meet();
-    const bool follows = block.warp < Tile::followers;
-    const bool publishes = block.warp >= Tile::first_publisher && scan.members > 1;
-    Carried<Block> carry = {};
-    for (Visit visit = block.first_visit(); block.exists(visit); visit = block.next(visit)) {
-      if (publishes) publish(block, visit);
-      if (follows) follow(block, visit, carry);
-      meet();
+  if (works) return work(block);
+  Carried<Block> carried = {};
+  bool starts = false;
+  meet();
+  for (Visit visit = block.visit_of(blockIdx.x, 0); block.exists(visit);
+       visit = block.next(visit)) {
+    if (scan.only_totals) {
+      add_to_totals(block, visit, carried, starts);
+    } else {
+      follow(block, visit, carried);
     }
+    meet();
   }
 }
 
 // ---- on the host
 
-/// How many blocks share a sequence: as few as keep nearly as much of the GPU busy as can be.
-inline int members_for(std::int64_t sequences, std::int64_t count, int workers, int blocks) {
-  const auto busy = [&](int members) {
-    const std::int64_t groups = std::min<std::int64_t>(sequences, blocks / members);
-    const std::int64_t rounds = (sequences + groups - 1) / groups;
-    return static_cast<double>(sequences * members) / static_cast<double>(rounds * blocks);
+inline std::int64_t share(std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; }
+
+/// Into how many segments each sequence is cut: none where sequences keep most of the GPU busy,
+/// else as few as keep nearly as much of it busy as can be.
+inline std::int64_t segments_for(std::int64_t sequences, std::int64_t count, int workers,
+                                 int blocks) {
+  const auto busy = [&](std::int64_t segments) {
+    const std::int64_t runs = sequences * segments;
+    return static_cast<double>(runs) / static_cast<double>(share(runs, blocks) * blocks);
   };
-  const int most =
-      static_cast<int>(std::clamp<std::int64_t>(count / (4 * workers), 1, std::min(blocks, 32)));
+  if (busy(1) > 0.6) return 1;
+  const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, 64);
   double best = 0;
-  for (int members = 1; members <= most; ++members) best = std::max(best, busy(members));
-  int members = 1;
-  while (busy(members) < 0.9 * best) ++members;
-  return members;
+  for (std::int64_t n = 1; n <= most; ++n) best = std::max(best, busy(n));
+  std::int64_t segments = 1;
+  while (busy(segments) < 0.95 * best) ++segments;
+  return segments;
 }
 
 template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
@@ -116,26 +118,13 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
   using Tile = MatrixTile<T, NT, pass>;
   const std::int64_t sequences = scan.layout.sequences(), count = scan.layout.count;
   const int blocks = multiprocessors(device.index);
-  scan.members = members_for(sequences, count, Tile::workers, blocks);
-  scan.groups = std::min<std::int64_t>(sequences, blocks / scan.members);
-  const std::int64_t chunks = std::int64_t{scan.members} * Tile::workers;  // of a wave
-  const auto share = [](std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; };
-  scan.waves = share(count, chunks * Tile::most_steps);
-  scan.chunk = static_cast<int>(share(count, chunks * scan.waves));
-  scan.waves = share(count, chunks * scan.chunk);
+  scan.segments = segments_for(sequences, count, Tile::workers, blocks);
+  scan.span = share(count, scan.segments);
+  scan.waves = share(scan.span, std::int64_t{Tile::workers} * Tile::most_steps);
+  scan.chunk = static_cast<int>(share(scan.span, Tile::workers * scan.waves));
+  scan.waves = share(scan.span, std::int64_t{Tile::workers} * scan.chunk);
+  scan.segments = share(count, scan.span);
 
-  Tensor memory;
-  if (scan.members > 1) {
-    const std::int64_t all = scan.groups * scan.members;
-    const std::int64_t totals = 2 * all * Tile::totals * Tile::elements;
-    memory = empty({totals + 2 * all + all}, {DType::f64, device});
-    scan.totals = memory.data<double>();
-    scan.marks = reinterpret_cast<int*>(scan.totals + totals);
-    scan.ready = reinterpret_cast<unsigned*>(scan.totals + totals + 2 * all);
-    check_call(cudaMemsetAsync(scan.ready, 0, static_cast<std::size_t>(all) * sizeof(unsigned),
-                               stream(device.index)),
-               "cudaMemsetAsync");
-  }
   const DeviceGuard guard(device.index);
   const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
   const std::size_t bytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
@@ -143,14 +132,23 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
   check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(Tile::most_bytes)),
              "cudaFuncSetAttribute");
-  // Cooperative: the members of a group wait for each other, so all must be on the GPU at once.
-  void* arguments[] = {&scan};
-  check_call(
-      cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel),
-                                  dim3(static_cast<unsigned>(scan.groups * scan.members)),
-                                  dim3(Tile::threads), arguments, bytes, stream(device.index)),
-      "cudaLaunchCooperativeKernel");
-  check_launch(device.index, where);
+  const auto start = [&](std::int64_t runs) {
+    kernel<<<static_cast<unsigned>(std::min<std::int64_t>(runs, blocks)), Tile::threads, bytes,
+             stream(device.index)>>>(scan);
+    check_launch(device.index, where);
+  };
+  Tensor memory;
+  if (scan.segments > 1) {
+    const std::int64_t all = sequences * scan.segments;
+    const std::int64_t totals = all * Tile::totals * Tile::elements;
+    memory = empty({totals + 2 * all}, {DType::f64, device});
+    scan.totals = memory.data<double>();
+    scan.marks = reinterpret_cast<int*>(scan.totals + totals);
+    scan.only_totals = true;
+    start(sequences * (scan.segments - 1));
+    scan.only_totals = false;
+  }
+  start(sequences * scan.segments);
 }
 
 /// What all passes have in common.

@@ -82,7 +82,9 @@ Tensor Mru::forward(const Tensor& x, const Tensor& starts) {
 }
 
 Tensor Mru::log10_state_norm(const Tensor& x, const Tensor& starts) {
-  const ScaledScanResult h = matmul_scan_scaled(matrices(x), {.dim = 2, .resets = starts});
+  const Float32MatmulMode exact(Float32Matmul::full);
+  const ScaledScanResult h =
+      matmul_scan_scaled(scheme_.matrices(elements(x), order_), {.dim = 2, .resets = starts});
   const Tensor squares = cast(sum(square(h.states), {-2, -1}), DType::f64);
   // ‖2^e S‖ = 2^e ‖S‖
   return max(cast(h.exponents, DType::f64) * std::log10(2.0) +

@@ -5,6 +5,7 @@
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/join.h>
+#include <scangrad/ops/matrix_form.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/tests/ops/scan_support.h>
 #include <scangrad/tests/support/catch.h>
@@ -202,6 +203,49 @@ TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float
           const Tensor largest = amax(abs(cast(got.states, f64)), {-2, -1});
           CHECK(min(largest).item<double>() >= 1);
           CHECK(max(largest).item<double>() < 2);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cuda: a scan of elements is the scan of the matrices that are made of them") {
+  if (!has_cuda()) return;
+  for (const MatrixForm form : {MatrixForm::identity, MatrixForm::ldu}) {
+    for (const std::int64_t n : {1, 3, 4, 8, 11, 16, 17}) {
+      for (const std::int64_t steps : {3, 37, 300, 2000}) {
+        for (int setting = 0; setting < 8; ++setting) {
+          if (steps == 2000 && setting != 5) continue;
+          ScanOptions options{
+              .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
+          if (setting & 4) options.resets = gt(random({steps}, 4), 1.5);
+          const auto on = [&](Device device, DType dtype) {
+            const Tensor x =
+                cast(
+                    to(random({2, steps, n, n}, 1, 0.3 / std::sqrt(static_cast<double>(n * steps))),
+                       device),
+                    dtype)
+                    .detach()
+                    .requires_grad_();
+            const Tensor initial =
+                cast(to(random({2, n, n}, 2), device), dtype).detach().requires_grad_();
+            ScanOptions here = options;
+            here.initial = initial;
+            if (here.resets) here.resets = to(*here.resets, device);
+            const ScanResult r = form_scan(x, form, here);
+            const auto weight = [&](const Tensor& t, unsigned seed) {
+              return cast(to(random(t.shape(), seed), device), dtype);
+            };
+            Tensors all = grad({r.states, r.last}, {x, initial},
+                               {.grad_outputs = {weight(r.states, 51), weight(r.last, 52)}});
+            all.push_back(r.states);
+            all.push_back(r.last);
+            for (Tensor& t : all) t = cast(to(t.detach(), Device{}), f64);
+            return all;
+          };
+          INFO((form == MatrixForm::ldu ? "ldu" : "identity")
+               << " n " << n << " T " << steps << " setting " << setting);
+          CHECK(worst(on(Device::cuda(), f32), on(Device{}, f64)) < 2e-5);
         }
       }
     }
