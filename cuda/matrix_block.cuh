@@ -64,6 +64,9 @@ struct MatrixTile {
   /// P, which makes room for the state that enters, and R are kept in float64, or where that would
   /// leave no room for tiles, in float32: of single steps they are then exact.
   using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
+  /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
+  /// its product with a step's matrix of T.
+  static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
   static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
   static constexpr std::size_t fixed_bytes = sizeof(Summary) * 2 * workers * totals * elements;
   static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;

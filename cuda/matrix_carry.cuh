@@ -55,7 +55,8 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c) {
         Form::template add_product<transposed>(y, x, element(step));
       }
       x = y;
-      if constexpr (Tile::scaled) exponent += take_exponent(x, step + 1 < c.steps ? 256 : 0);
+      if constexpr (Tile::scaled)
+        exponent += take_exponent(x, step + 1 < c.steps ? Tile::slack : 0);
     }
     store_fragment(block.product(visit, block.warp), x);
     if constexpr (Tile::affine) {
@@ -144,7 +145,7 @@ struct Carried {
       x = y;
       exponent += total.exponent;
     }
-    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, 256);
+    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
   }
 };
 
@@ -254,7 +255,7 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
   }
   if constexpr (Tile::scaled) {
     if (scan.initial_exponent != nullptr) state.exponent = scan.initial_exponent[visit.sequence];
-    state.exponent += take_exponent(state.x, 256);
+    state.exponent += take_exponent(state.x, Tile::slack);
   }
   for_each_total<Block>(
       static_cast<int>(visit.segment),

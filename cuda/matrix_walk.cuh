@@ -91,11 +91,18 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
       block.fill_identity(x, 0);
       exponent = told = 0;
     }
-    if (block.exclusive()) tell(scan.states + to * size, scan.exponents + to);
+    if (block.exclusive() && c.first + step == 0 && !block.cut(c, step)) {
+      // The initial state is returned as it was given.
+      told = scan.initial_exponent != nullptr ? scan.initial_exponent[visit.sequence] : 0;
+      store_state(block, scan.states + to * size, x, two_to(exponent - told));
+      if (threadIdx.x % 32 == 0) scan.exponents[to] = told;
+    } else if (block.exclusive()) {
+      tell(scan.states + to * size, scan.exponents + to);
+    }
     typename Block::State y = {};
     add_product<false>(y, x, block.operand(visit, step, 0));
     x = y;
-    exponent += take_exponent(x, 256);
+    exponent += take_exponent(x, Block::Tile::slack);
     if (!block.exclusive()) tell(scan.states + to * size, scan.exponents + to);
   }
   if (block.is_last(c)) {
