@@ -207,7 +207,8 @@ __device__ void add_to_total(const Block& block, const Visit& visit, Carried<Blo
   store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.x, first_row);
   if constexpr (!of_sum) {
     int* const marks = block.scan.marks + index * (1 + Tile::tiles);
-    const bool zero = Tile::scaled && exponent_field<double>(total.x) == 0;
+    // Where rows have exponents of their own, those of zeros must not be the larger ones.
+    const bool zero = Tile::scaled && Tile::tiles == 2 && exponent_field<double>(total.x) == 0;
     if (threadIdx.x % 32 == 0) {
       if (block.warp == 0) marks[0] = starts;
       marks[1 + block.warp] = zero ? no_exponent : total.exponent;
