@@ -16,8 +16,9 @@
 //
 // Where there are too few sequences to fill the GPU they are cut into segments. A first kernel
 // multiplies these out, and in the second one each block begins with the product of what stands
-// before its segment. That reads the elements twice; a hand-over from block to block within one
-// kernel took longer, as it waits for stores to reach memory while memory is busiest.
+// before its segment. That reads
+// the elements twice; a hand-over from block to block within one kernel, which does not, took
+// longer.
 //
 // All products are always of the same factors in the same order, so results are the same bit for
 // bit.
