@@ -102,5 +102,6 @@ std::vector<OpCase> join_cases();
 std::vector<OpCase> linalg_cases();
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> scan_cases();
+std::vector<OpCase> form_scan_cases();
 /// Every row.
 std::vector<OpCase> all_cases();

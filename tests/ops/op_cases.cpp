@@ -23,6 +23,7 @@ std::vector<OpCase> all_cases() {
            linalg_cases,
            attention_cases,
            scan_cases,
+           form_scan_cases,
        }) {
     for (OpCase& row : family()) all.push_back(std::move(row));
   }
