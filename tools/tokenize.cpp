@@ -56,7 +56,8 @@ std::shared_ptr<const Tokenizer> make_tokenizer(const Arguments& arguments,
   return tokenizer;
 }
 
-/// The same tokenizer with only the tokens that occur, numbered anew; `tokens` too.
+/// The same tokenizer with only the tokens that occur and the single bytes, in which any other text
+/// can be spelled, numbered anew; `tokens` too.
 std::shared_ptr<const Tokenizer> keep_used(const Tokenizer& tokenizer,
                                            std::vector<std::int32_t>& tokens) {
   const auto* bpe = dynamic_cast<const BpeTokenizer*>(&tokenizer);
@@ -66,6 +67,9 @@ std::shared_ptr<const Tokenizer> keep_used(const Tokenizer& tokenizer,
   BpeVocabulary vocabulary = bpe->vocabulary();
   std::vector<std::int32_t> number_of(vocabulary.tokens.size(), -1);
   for (const std::int32_t token : tokens) number_of[static_cast<std::size_t>(token)] = 0;
+  for (std::size_t token = 0; token < number_of.size(); ++token) {
+    if (vocabulary.tokens[token].size() == 1) number_of[token] = 0;
+  }
   for (std::size_t token = 0; token < number_of.size(); ++token) {
     if (number_of[token] < 0) continue;
     number_of[token] = static_cast<std::int32_t>(vocabulary.kept.size());
@@ -112,8 +116,9 @@ void add_tokenize(CLI::App& program) {
   command->add_option("--vocabulary", arguments->vocabulary,
                       "gpt2: a folder with vocab.json (or encoder.json) and merges.txt (or "
                       "vocab.bpe)");
-  command->add_flag("--keep-used", arguments->keep_used,
-                    "gpt2: only the tokens that occur; a smaller model for a small text");
+  command->add_flag(
+      "--keep-used", arguments->keep_used,
+      "gpt2: only the tokens that occur, and single bytes; a smaller model for a small text");
   command->add_option("--out", arguments->out, "The token file (default: the first FILE's, .bin)");
   command->add_option("FILE", arguments->files, "Texts; documents are separated by <|endoftext|>")
       ->required();

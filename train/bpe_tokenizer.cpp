@@ -3,6 +3,7 @@
 #include <scangrad/train/gpt2_words.h>
 
 #include <algorithm>
+#include <functional>
 #include <queue>
 
 namespace scangrad {
@@ -12,8 +13,15 @@ std::uint64_t key(std::int32_t left, std::int32_t right) {
   return (static_cast<std::uint64_t>(left) << 32) | static_cast<std::uint32_t>(right);
 }
 
-// Text of words that never come again must not make the memory of them grow without end.
-constexpr std::size_t most_words_remembered = std::size_t{1} << 20;
+/// Where in a text's tokens a word stood last, and how many it took.
+struct Seen {
+  std::string_view word = {};
+  std::size_t first = 0, count = 0;
+};
+
+// Most words of a text come again. A place for each hash, where a later word takes an earlier
+// one's: as quick, and as large, for text of words that never come again.
+constexpr std::size_t places_for_words = std::size_t{1} << 15;
 
 }  // namespace
 
@@ -133,6 +141,7 @@ void BpeTokenizer::add_merges(const std::unordered_map<std::string_view, std::in
     const bool is_new = merges_.emplace(key(left, right), Merge{rank, found->second}).second;
     check<ValueError>(is_new, "tokenizer: merge {}, of '{}' and '{}', is there twice", rank,
                       bytes_of(left), bytes_of(right));
+    parts_of_.emplace(found->second, std::pair(left, right));
   }
 }
 
@@ -171,16 +180,25 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> tokens;
   tokens.reserve(text.size() / 4);
   std::size_t begin = 0;
+  std::vector<std::int32_t> parts;  // still to be put, the next one last
   const auto put = [&](std::int32_t token) {
-    const std::int32_t number = number_of_[static_cast<std::size_t>(token)];
-    check<ValueError>(number >= 0,
-                      "text: the token '{}' at byte {} or soon after is not among the {} that the "
-                      "model knows",
-                      bytes_of(token), begin, vocab_size());
-    tokens.push_back(number);
+    for (parts.assign(1, token); !parts.empty();) {
+      const std::int32_t part = parts.back();
+      parts.pop_back();
+      if (const std::int32_t number = number_of_[static_cast<std::size_t>(part)]; number >= 0) {
+        tokens.push_back(number);
+        continue;
+      }
+      const auto whole = parts_of_.find(part);
+      check<ValueError>(
+          whole != parts_of_.end(),
+          "text: the token '{}' at byte {} or soon after is not among the {} that the "
+          "model knows",
+          bytes_of(part), begin, vocab_size());
+      parts.insert(parts.end(), {whole->second.second, whole->second.first});
+    }
   };
-  // Most words of a text come again: where in `tokens` each stood first, and how many it took.
-  std::unordered_map<std::string_view, std::pair<std::size_t, std::size_t>> seen;
+  std::vector<Seen> words(places_for_words);
   Word word(*this);
   while (true) {
     const std::size_t document_end =
@@ -190,14 +208,12 @@ std::vector<std::int32_t> BpeTokenizer::encode(std::string_view text) const {
       const std::size_t end = gpt2_word_end(document, begin);
       const std::string_view bytes = text.substr(begin, end - begin);
       const std::size_t before = tokens.size();
-      if (const auto found = seen.find(bytes); found != seen.end()) {
-        const auto [first, count] = found->second;
-        for (std::size_t i = first; i < first + count; ++i) tokens.push_back(tokens[i]);
+      Seen& seen = words[std::hash<std::string_view>()(bytes) % places_for_words];
+      if (seen.word == bytes) {
+        for (std::size_t i = 0; i < seen.count; ++i) tokens.push_back(tokens[seen.first + i]);
       } else {
         word.encode(bytes, put);
-        if (seen.size() < most_words_remembered) {
-          seen.emplace(bytes, std::pair(before, tokens.size() - before));
-        }
+        seen = {bytes, before, tokens.size() - before};
       }
       begin = end;
     }

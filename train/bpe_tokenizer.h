@@ -18,7 +18,8 @@ class BpeTokenizer final : public Tokenizer {
   explicit BpeTokenizer(BpeVocabulary vocabulary);
 
   std::int64_t vocab_size() const override;
-  /// Throws ValueError on a token that is not kept.
+  /// A token that is not kept is spelled in the two that its first merge is of, and so on. Throws
+  /// ValueError where these are not kept either.
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(const std::vector<std::int64_t>& tokens) const override;
   std::optional<std::int32_t> end_of_text() const override;
@@ -38,6 +39,7 @@ class BpeTokenizer final : public Tokenizer {
   // "Token" is one of vocabulary_.tokens, "number" the model's number for it.
   BpeVocabulary vocabulary_;
   std::unordered_map<std::uint64_t, Merge> merges_;  // left · 2³² + right → what becomes of them
+  std::unordered_map<std::int32_t, std::pair<std::int32_t, std::int32_t>> parts_of_;
   std::array<std::int32_t, 256> token_of_byte_ = {};
   std::optional<std::int32_t> mark_;     // `<|endoftext|>`
   std::vector<std::int32_t> number_of_;  // token → its number; −1 for one that is not kept

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <set>
+#include <map>
 
 namespace scangrad {
 namespace {
@@ -28,7 +28,8 @@ std::string describe(char32_t point, std::string_view utf8) {
 
 CharTokenizer::CharTokenizer(std::string_view text) {
   check<ValueError>(!text.empty(), "tokenizer: the text is empty, so it has no characters");
-  std::set<std::pair<char32_t, std::string>> found;
+  std::map<char32_t, std::string> found;
+  std::vector<bool> is_found(0x110000);  // most characters of a text come again
   bool has_documents = false;
   for (std::size_t at = 0; at < text.size();) {
     if (text.substr(at).starts_with(end_of_text_mark)) {
@@ -37,9 +38,13 @@ CharTokenizer::CharTokenizer(std::string_view text) {
       continue;
     }
     const Character character = valid_character_at(text, at);
-    found.emplace(character.point, text.substr(at, character.bytes));
+    if (!is_found[character.point]) {
+      is_found[character.point] = true;
+      found.emplace(character.point, text.substr(at, character.bytes));
+    }
     at += character.bytes;
   }
+  if (!found.empty()) token_of_.assign(found.rbegin()->first + 1, -1);
   for (const auto& [point, utf8] : found) {
     token_of_[point] = static_cast<std::int32_t>(tokens_.size());
     tokens_.push_back(utf8);
@@ -68,12 +73,13 @@ std::vector<std::int32_t> CharTokenizer::encode(std::string_view text) const {
       continue;
     }
     const auto [point, bytes] = valid_character_at(text, at);
-    const auto found = token_of_.find(point);
-    check<ValueError>(found != token_of_.end(),
-                      "text: the character {} in line {}, column {} is not among the {} that the "
-                      "model knows",
-                      describe(point, text.substr(at, bytes)), line, column, vocab_size());
-    tokens.push_back(found->second);
+    const std::int32_t token = point < token_of_.size() ? token_of_[point] : -1;
+    if (token < 0) {
+      fail<ValueError>(
+          "text: the character {} in line {}, column {} is not among the {} that the model knows",
+          describe(point, text.substr(at, bytes)), line, column, vocab_size());
+    }
+    tokens.push_back(token);
     at += bytes;
     column = point == '\n' ? 1 : column + 1;
     line += point == '\n' ? 1 : 0;

@@ -1,7 +1,7 @@
 #pragma once
 #include <scangrad/train/tokenizer.h>
 
-#include <unordered_map>
+#include <vector>
 
 namespace scangrad {
 
@@ -23,8 +23,8 @@ class CharTokenizer final : public Tokenizer {
   std::string vocabulary() const;
 
  private:
-  std::vector<std::string> tokens_;                      // token → UTF-8
-  std::unordered_map<char32_t, std::int32_t> token_of_;  // code point → token
+  std::vector<std::string> tokens_;     // token → UTF-8
+  std::vector<std::int32_t> token_of_;  // code point, up to the last one's → token; −1 for none
   std::optional<std::int32_t> end_of_text_;
 };
 

@@ -70,18 +70,20 @@ TEST_CASE("Characters need no vocabulary; the file is named after the first text
   CHECK(map_token_file("letters.bin").tokens.vocab_size() == 4);  // with the documents' end
 }
 
-TEST_CASE("With only the tokens that occur, another text is encoded as that one was") {
+TEST_CASE("With only the tokens that occur and single bytes, any other text can be encoded too") {
   const std::string text = tests::text_file();
   REQUIRE(program(tokenize_gpt2("kept.bin") + "--keep-used " + text).status == 0);
   const TokenFile kept = map_token_file("kept.bin");
-  CHECK(kept.tokens.vocab_size() < 20);
+  CHECK(kept.tokens.vocab_size() == 256 + 3);  // of 261: neither " be" nor the documents' end
   write_file("more.txt", "that is to be or not\n");
   CHECK(program("tokenize --tokenizer kept.bin --out more.bin more.txt").status == 0);
   CHECK(map_token_file("more.bin").tokenizer->to_json() == kept.tokenizer->to_json());
   write_file("strange.txt", "that zone");
-  const Outcome strange = program("tokenize --tokenizer kept.bin strange.txt");
-  CHECK(strange.status == 1);
-  CHECK_THAT(strange.err, ContainsSubstring("strange.txt: text: the token 'z' at byte"));
+  CHECK(program("tokenize --tokenizer kept.bin strange.txt").status == 0);
+  const TokenFile strange = map_token_file("strange.bin");
+  std::vector<std::int64_t> tokens;
+  for (std::int64_t i = 0; i < strange.tokens.size(); ++i) tokens.push_back(strange.tokens[i]);
+  CHECK(kept.tokenizer->decode(tokens) == "that zone");
 }
 
 TEST_CASE("A run on a token file keeps its tokenizer: sampled, evaluated and resumed as text") {

@@ -228,6 +228,25 @@ TEST_CASE("A model may keep only some tokens, which it numbers anew; others are 
   CHECK_THROWS_AS(tokenizer.decode({-1}), IndexError);
 }
 
+TEST_CASE("A token that is not kept is spelled in what it is merged of, as far as that is kept") {
+  BpeVocabulary vocabulary = with_merges({{"a", "b"}, {"ab", "c"}, {"abc", "abc"}, {"b", "c"}});
+  const auto spelled = [&](const Words& kept) {
+    vocabulary.kept.clear();
+    for (const std::string& token : kept) vocabulary.kept.push_back(token_of(vocabulary, token));
+    const BpeTokenizer tokenizer(vocabulary);
+    Words tokens;
+    for (const std::int32_t token : tokenizer.encode("abcabc")) {
+      tokens.push_back(tokenizer.decode({token}));
+    }
+    return tokens;
+  };
+  CHECK(spelled({"abcabc"}) == Words{"abcabc"});
+  CHECK(spelled({"c", "b", "abc", "a"}) == Words{"abc", "abc"});
+  CHECK(spelled({"a", "ab", "c"}) == Words{"ab", "c", "ab", "c"});
+  CHECK(spelled({"a", "b", "bc", "c"}) == Words{"a", "b", "c", "a", "b", "c"});
+  CHECK_THROWS_WITH(spelled({"a", "bc", "c"}), ContainsSubstring("the token 'b' at byte 0"));
+}
+
 TEST_CASE("Its JSON makes the same tokenizer again, as a run needs") {
   BpeVocabulary vocabulary = with_merges({{"a", "b"}, {" ", "ab"}, {"\xc3", "\xa9"}});
   for (const bool restricted : {false, true}) {
