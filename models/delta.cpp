@@ -45,9 +45,6 @@ LayerState Delta::initial_state(std::int64_t batch) const {
 }
 
 Tensor Delta::step(const Tensor& x, LayerState& state, const Tensor& starts) {
-  check<ValueError>(!starts.defined(),
-                    "Delta: documents cannot be kept apart in it; attention, mru, "
-                    "ssm and gru can");
   const std::int64_t length = x.size(1), size = std::min(length, chunk_size);
   const Tensors parts = split_heads(c_attn_.forward(x), 3, heads_);
   const std::int64_t d = parts[0].size(-1);
@@ -57,16 +54,19 @@ Tensor Delta::step(const Tensor& x, LayerState& state, const Tensor& starts) {
   const Tensor v = in_chunks(parts[2], size);
   const Tensor beta = in_chunks(sigmoid(split_heads(c_beta_.forward(x), 1, heads_)[0]), size);
 
+  const ChunkDocuments documents = chunk_documents(starts, size);
   const Tensor kt = transpose(k, -1, -2);
-  const Tensor lower = eye(size, options) + tril(matmul(k, kt) * beta, -1);
+  const Tensor lower = eye(size, options) + hide(tril(matmul(k, kt) * beta, -1), documents.apart);
   const Tensor wu = solve(lower, cat({k, v}, -1) * beta);
-  const Tensor w = slice(wu, -1, 0, d), u = slice(wu, -1, d);
-  const auto [before, last] = affine_scan(
-      eye(d, options) - matmul(transpose(w, -1, -2), k), matmul(transpose(u, -1, -2), k),
-      {.dim = 2, .exclusive = true, .initial = state[0]});  // (B, heads, chunks, d, d)
+  const Tensor w = hide(slice(wu, -1, 0, d), documents.begun), u = slice(wu, -1, d);
+  const Tensor kept = hide(eye(d, options) - matmul(transpose(w, -1, -2), k), documents.begins);
+  const Tensor added = matmul(transpose(hide(u, documents.ended), -1, -2), k);
+  const auto [before, last] =
+      affine_scan(kept, added, {.dim = 2, .exclusive = true, .initial = state[0]});
   state = {last};
-  const Tensor st = transpose(before, -1, -2);
-  const Tensor y = matmul(q, st) + matmul(tril(matmul(q, kt)), u - matmul(w, st));
+  const Tensor st = transpose(before, -1, -2);  // (B, heads, chunks, d, d)
+  const Tensor scores = hide(tril(matmul(q, kt)), documents.apart);
+  const Tensor y = matmul(hide(q, documents.begun), st) + matmul(scores, u - matmul(w, st));
   return dropout_.forward(c_proj_.forward(cast(join_heads(joined(y, length)), x.dtype())));
 }
 

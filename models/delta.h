@@ -13,14 +13,14 @@ namespace scangrad {
 /// "Parallelizing linear transformers with the delta rule", section 3): with a chunk's keys and
 /// values as the rows of K and V, L = I + tril(diag(β) K Kᵀ, −1) and (W U) = L⁻¹ diag(β) (K V), the
 /// state after it is S (I − Wᵀ K) + Uᵀ K, an affine scan over chunks, and its outputs are
-/// Q Sᵀ + tril(Q Kᵀ)(U − W Sᵀ). No bias.
+/// Q Sᵀ + tril(Q Kᵀ)(U − W Sᵀ). Between documents, L and Q Kᵀ are zero, S reaches the first of a
+/// chunk alone, and only the last is handed on. No bias.
 class Delta : public RecurrentLayer {
  public:
   /// Throws ValueError where the heads do not divide the width.
   Delta(const MixerConfig& config, Generator& generator);
   /// {S}, (B, heads, d, d), zeros.
   LayerState initial_state(std::int64_t batch) const override;
-  /// Throws ValueError where `starts` is given: chunks go across documents.
   Tensor step(const Tensor& x, LayerState& state, const Tensor& starts = {}) override;
 
  private:

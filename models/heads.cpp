@@ -3,6 +3,7 @@
 #include <scangrad/models/layer.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/join.h>
+#include <scangrad/ops/scan.h>
 #include <scangrad/ops/shape.h>
 
 namespace scangrad {
@@ -29,6 +30,22 @@ Tensor in_chunks(const Tensor& x, std::int64_t size) {
 
 Tensor joined(const Tensor& chunks, std::int64_t length) {
   return slice(flatten(chunks, -3, -2), -2, 0, length);
+}
+
+ChunkDocuments chunk_documents(const Tensor& starts, std::int64_t size) {
+  if (!starts.defined()) return {};
+  // 0 for the document that goes on from the chunk before, then 1, 2, …
+  const Tensor number =
+      cumsum(in_chunks(unsqueeze(unsqueeze(cast(starts, DType::i64), 1), 3), size), -2);
+  const Tensor last = slice(number, -2, size - 1);
+  return {.apart = ne(number, transpose(number, -1, -2)),
+          .begun = gt(number, 0.0),
+          .ended = ne(number, last),
+          .begins = gt(last, 0.0)};
+}
+
+Tensor hide(const Tensor& x, const Tensor& mask) {
+  return mask.defined() ? masked_fill(x, mask, 0) : x;
 }
 
 }  // namespace scangrad

@@ -22,4 +22,17 @@ Tensor in_chunks(const Tensor& x, std::int64_t size);
 /// The first `length` tokens again: (…, chunks, size, d) → (…, length, d).
 Tensor joined(const Tensor& chunks, std::int64_t length);
 
+/// What documents keep from one another within a chunk, as masks, true where nothing is to be seen;
+/// all undefined where documents are not told apart. A chunk hands on its last document alone.
+struct ChunkDocuments {
+  Tensor apart;   ///< (B, 1, chunks, size, size): of two tokens, that their documents differ
+  Tensor begun;   ///< (B, 1, chunks, size, 1): of a token, that its document begins in its chunk
+  Tensor ended;   ///< (B, 1, chunks, size, 1): of a token, that its document ends in its chunk
+  Tensor begins;  ///< (B, 1, chunks, 1, 1): that any document begins in the chunk
+};
+/// Of `starts`, (B, T) bool or undefined, in chunks of `size` tokens.
+ChunkDocuments chunk_documents(const Tensor& starts, std::int64_t size);
+/// x with zeros where the mask, if there is one, is true.
+Tensor hide(const Tensor& x, const Tensor& mask);
+
 }  // namespace scangrad

@@ -35,9 +35,6 @@ LayerState LinearAttention::initial_state(std::int64_t batch) const {
 }
 
 Tensor LinearAttention::step(const Tensor& x, LayerState& state, const Tensor& starts) {
-  check<ValueError>(!starts.defined(),
-                    "LinearAttention: documents cannot be kept apart in it; attention, mru, "
-                    "ssm and gru can");
   const std::int64_t length = x.size(1), size = std::min(length, chunk_size);
   const Tensors parts = split_heads(c_attn_.forward(x), 3, heads_);
   const std::int64_t d = parts[2].size(-1);
@@ -47,10 +44,16 @@ Tensor LinearAttention::step(const Tensor& x, LayerState& state, const Tensor& s
   const Tensor one = ones({x.size(0), heads_, length, 1}, parts[2].options());
   const Tensor v = in_chunks(cat({parts[2], one}, -1), size);
 
+  const ChunkDocuments documents = chunk_documents(starts, size);
+  const Tensor added = matmul(kt, hide(v, documents.ended));
+  const ScanOptions over_chunks{.dim = 2, .exclusive = true, .initial = state[0]};
   const auto [before, last] =
-      cumsum(matmul(kt, v), {.dim = 2, .exclusive = true, .initial = state[0]});
+      starts.defined()
+          ? linear_scan(cast(logical_not(documents.begins), added.dtype()), added, over_chunks)
+          : cumsum(added, over_chunks);
   state = {last};
-  const Tensor y = joined(matmul(q, before) + matmul(tril(matmul(q, kt)), v), length);
+  const Tensor scores = hide(tril(matmul(q, kt)), documents.apart);
+  const Tensor y = joined(matmul(hide(q, documents.begun), before) + matmul(scores, v), length);
   const Tensor mean = slice(y, -1, 0, d) / (slice(y, -1, d) + 1e-6);
   return dropout_.forward(c_proj_.forward(cast(join_heads(mean), x.dtype())));
 }
