@@ -12,13 +12,17 @@
 
 namespace scangrad {
 
-std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
-                          Generator& generator) {
+void check_sampling(const SamplingOptions& options) {
   check<ValueError>(options.temperature >= 0 && std::isfinite(options.temperature),
                     "sample: temperature {} is not a number of 0 or more", options.temperature);
   check<ValueError>(options.top_k >= 0, "sample: top-k {} is negative", options.top_k);
   check<ValueError>(options.top_p > 0 && options.top_p <= 1, "sample: top-p {} is not in (0, 1]",
                     options.top_p);
+}
+
+std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
+                          Generator& generator) {
+  check_sampling(options);
   check<ShapeError>(logits.rank() == 1 && logits.numel() > 0,
                     "sample: logits {} are not one vector of scores", logits.shape());
   const auto guard = no_grad();

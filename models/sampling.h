@@ -15,9 +15,12 @@ struct SamplingOptions {
   double top_p = 1;
 };
 
+/// Throws ValueError for options out of range.
+void check_sampling(const SamplingOptions& options);
+
 /// A token drawn from logits (vocab), on their device. The same generator state draws the same
-/// token. A logit of −∞ is never drawn. Throws ValueError for options out of range, for logits that
-/// are NaN or +∞ and where all are −∞.
+/// token. A logit of −∞ is never drawn. Throws what `check_sampling` throws, and ValueError for
+/// logits that are NaN or +∞ and where all are −∞.
 std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
                           Generator& generator);
 

@@ -68,7 +68,7 @@ void add_eval(CLI::App& program) {
   command
       ->add_option("--length", arguments->lengths,
                    "Of the sequences (default: the run's); of words also several")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command->add_flag("--json", arguments->json, "One JSON object");
   command->callback([arguments] { eval(*arguments); });
 }

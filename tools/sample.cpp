@@ -80,6 +80,7 @@ void converse(OpenRun& run, const Arguments& arguments, Generator& generator) {
 }
 
 void sample(const Arguments& arguments) {
+  check_sampling(arguments.sampling);
   OpenRun run = open_run(arguments.run);
   if (!run.tokenizer) {
     throw ValueError(fmt::format("sample: {} was not trained on text", arguments.run));
@@ -104,7 +105,7 @@ void add_sample(CLI::App& program) {
       ->excludes(prompt);
   command->add_option("--tokens", arguments->tokens, "How many to draw")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command
       ->add_option("--temperature", arguments->sampling.temperature,
                    "Divides the logits; 0 takes the likeliest token")

@@ -266,7 +266,7 @@ void add_sweep(CLI::App& program) {
                       "'key=value key=value' (repeated: each, with every combination of the grid)");
   command->add_option("--jobs", arguments->jobs, "Runs at work at the same time, on one device")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command->add_option("--out", arguments->out, "A folder for the runs (default runs/NAME)");
   command->add_flag("--resume", arguments->resume,
                     "Go on with the sweep in --out; finished runs stay as they are");
