@@ -79,6 +79,11 @@ struct Result {
   std::vector<RunResult> results = {};  // of each
 };
 
+std::string name_of(const Result& model) {
+  const std::size_t count = model.runs.size();
+  return count == 1 ? model.name : fmt::format("{} ({} seeds)", model.name, count);
+}
+
 /// Trains the run, unless that is done: its model's number of parameters. One that diverges is told
 /// of, and has the scores that it had by then.
 std::int64_t train_run(const Run& run, bool resume) {
@@ -116,11 +121,9 @@ std::vector<Row> table_of(const std::vector<Result>& models) {
   const std::vector<Row> scores = score_rows(results, /*stability=*/false);
   std::vector<Row> rows = {{"model", "parameters", "tokens", "seconds"}};
   for (const Result& model : models) {
-    const std::size_t count = model.runs.size();
     std::vector<double> seconds;
     for (const RunResult& run : model.results) seconds.push_back(run.seconds);
-    rows.push_back({count == 1 ? model.name : fmt::format("{} ({} seeds)", model.name, count),
-                    fmt::to_string(model.parameters), fmt::to_string(model.tokens),
+    rows.push_back({name_of(model), fmt::to_string(model.parameters), fmt::to_string(model.tokens),
                     mean_text(seconds, 0)});
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -171,14 +174,12 @@ void write_chart(const Comparison& comparison, const std::vector<Result>& models
       if (model.results[i].last.empty()) continue;  // diverged before a validation
       of_runs.push_back(metric_curve(model.runs[i].folder, key, /*over_tokens=*/true));
     }
-    if (!of_runs.empty()) curves.push_back(mean_curve(of_runs, model.name));
+    if (!of_runs.empty()) curves.push_back(mean_curve(of_runs, name_of(model)));
   }
   if (curves.empty()) return;
-  const std::string label = words ? fmt::format("last-token accuracy at length {}", c.data.length)
-                                  : "validation loss (nats a token)";
   write_file(out / "compare.svg", svg_plot(curves, {.title = comparison.title,
                                                     .x_label = "tokens trained on",
-                                                    .y_label = label}));
+                                                    .y_label = metric_label(key)}));
 }
 
 void compare(const Arguments& arguments) {

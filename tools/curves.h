@@ -11,4 +11,7 @@ namespace scangrad::tools {
 /// where no line of its metrics has it, naming those that there are.
 Curve metric_curve(const std::filesystem::path& run, const std::string& key, bool over_tokens);
 
+/// What a metric is called on an axis, with its unit.
+std::string metric_label(const std::string& key);
+
 }  // namespace scangrad::tools

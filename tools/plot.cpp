@@ -12,6 +12,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace scangrad::tools {
@@ -40,6 +42,22 @@ Curve metric_curve(const fs::path& run, const std::string& key, bool over_tokens
   return curve;
 }
 
+std::string metric_label(const std::string& key) {
+  for (const auto& [start, label] : {std::pair{"last_accuracy_", "last-token accuracy at length "},
+                                     {"accuracy_", "accuracy at length "}}) {
+    if (key.starts_with(start)) return label + key.substr(std::string_view(start).size());
+  }
+  for (const auto& [name, label] : {std::pair{"val_loss", "validation loss (nats a token)"},
+                                    {"train_loss", "training loss (nats a token)"},
+                                    {"lr", "learning rate"},
+                                    {"gradient_norm", "gradient norm"},
+                                    {"tokens_per_second", "tokens a second"},
+                                    {"log10_state_norm", "log₁₀ of the largest ‖H‖"}}) {
+    if (key == name) return label;
+  }
+  return key;
+}
+
 void add_plot(CLI::App& program) {
   struct Arguments {
     std::vector<std::string> runs;
@@ -60,10 +78,11 @@ void add_plot(CLI::App& program) {
     for (const std::string& run : arguments->runs) {
       curves.push_back(metric_curve(run, arguments->key, arguments->tokens));
     }
-    write_file(arguments->out, svg_plot(curves, {.title = arguments->title,
-                                                 .x_label = arguments->tokens ? "tokens" : "step",
-                                                 .y_label = arguments->key,
-                                                 .log_y = arguments->log_y}));
+    write_file(arguments->out,
+               svg_plot(curves, {.title = arguments->title,
+                                 .x_label = arguments->tokens ? "tokens trained on" : "step",
+                                 .y_label = metric_label(arguments->key),
+                                 .log_y = arguments->log_y}));
     fmt::print("{}\n", arguments->out);
   });
 }

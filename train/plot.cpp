@@ -8,11 +8,17 @@
 namespace scangrad {
 namespace {
 
-constexpr double width = 720, height = 420;
-constexpr double left = 72, right = 20, top = 44, bottom = 56;
-// Okabe and Ito's palette, which colour-blind readers can tell apart, without its black.
+constexpr double frame_width = 568, height = 420;
+constexpr double left = 72, top = 44, bottom = 56;
+constexpr double legend_row = 18, legend_key = 26, letter = 6.6;
+// Okabe and Ito's palette, which colour-blind readers can tell apart, with grey for its black and
+// its yellow, which a dark and a white page hide; then again in dashes.
 constexpr const char* colors[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                  "#e69f00", "#56b4e9", "#b8a800"};
+                                  "#e69f00", "#56b4e9", "#8a8a8a"};
+constexpr const char* dashes[] = {"", " stroke-dasharray=\"7 4\"", " stroke-dasharray=\"2 4\""};
+// Readable on white and on black: what a page's background will be is not known, and not what the
+// reader's system prefers.
+constexpr const char* text_color = "#7a7a7a";
 
 std::string escaped(const std::string& text) {
   std::string out;
@@ -121,7 +127,13 @@ std::string grid(const Axis& x, const Axis& y) {
   return out;
 }
 
-std::string polyline(const Curve& curve, const Axis& x, const Axis& y, const char* color) {
+/// How the curve of this number is drawn.
+std::string stroke(std::size_t number) {
+  return fmt::format("stroke=\"{}\" stroke-width=\"2\"{}", colors[number % std::size(colors)],
+                     dashes[number / std::size(colors) % std::size(dashes)]);
+}
+
+std::string polyline(const Curve& curve, const Axis& x, const Axis& y, std::size_t number) {
   std::string path;
   bool drawing = false;
   for (std::size_t i = 0; i < curve.x.size(); ++i) {
@@ -133,16 +145,36 @@ std::string polyline(const Curve& curve, const Axis& x, const Axis& y, const cha
                         y.pixel(curve.y[i]));
     drawing = true;
   }
-  return fmt::format(
-      "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-linejoin=\"round\" "
-      "stroke-linecap=\"round\"/>\n",
-      path, color);
+  return fmt::format("<path d=\"{}\" fill=\"none\" {} stroke-linejoin=\"round\"/>\n", path,
+                     stroke(number));
+}
+
+/// Beside the frame, in the order in which the curves end, from the top.
+std::string legend(const std::vector<Curve>& curves, const Axis& x, const Axis& y) {
+  std::vector<std::pair<double, std::size_t>> ends;  // pixel, number of the curve
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    double end = y.from;
+    for (const double value : curves[i].y) {
+      if (y.drawable(value)) end = y.pixel(value);
+    }
+    ends.emplace_back(end, i);
+  }
+  std::sort(ends.begin(), ends.end());
+  std::string out;
+  double row = y.to + 8;
+  for (const auto& [end, number] : ends) {
+    out += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n",
+                       x.to + 14, row, x.to + 14 + legend_key, row, stroke(number));
+    out += text(x.to + 20 + legend_key, row + 4, "start", curves[number].name);
+    row += legend_row;
+  }
+  return out;
 }
 
 }  // namespace
 
 std::string svg_plot(const std::vector<Curve>& curves, const PlotOptions& options) {
-  Axis x{.from = left, .to = width - right};
+  Axis x{.from = left, .to = left + frame_width};
   Axis y{.logarithmic = options.log_y, .from = height - bottom, .to = top};
   for (const Curve& curve : curves) {
     check<ValueError>(curve.x.size() == curve.y.size(),
@@ -158,29 +190,23 @@ std::string svg_plot(const std::vector<Curve>& curves, const PlotOptions& option
   x.pad();
   y.pad();
 
+  std::size_t longest = 0;
+  for (const Curve& curve : curves) longest = std::max(longest, curve.name.size());
+  const double width = x.to + 26 + legend_key + letter * static_cast<double>(longest);
+  const double rows = top + 20 + legend_row * static_cast<double>(curves.size());
   std::string out = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-      "height=\"{1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
-      "<style>text{{fill:#333}}.grid{{stroke:#888;stroke-opacity:.25}}"
-      "@media(prefers-color-scheme:dark){{text{{fill:#ddd}}}}</style>\n",
-      width, height);
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
+      "height=\"{1:.0f}\" font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<style>text{{fill:{2}}}.grid{{stroke:#888;stroke-opacity:.25}}</style>\n",
+      width, std::max(height, rows), text_color);
   out += grid(x, y);
   out += text((x.from + x.to) / 2, 22, "middle", options.title, " font-size=\"15\"");
   out += text((x.from + x.to) / 2, height - 14, "middle", options.x_label);
   const double middle = (y.from + y.to) / 2;
   out += text(18, middle, "middle", options.y_label,
               fmt::format(" transform=\"rotate(-90 18 {:.1f})\"", middle).c_str());
-  for (std::size_t i = 0; i < curves.size(); ++i) {
-    const char* color = colors[i % std::size(colors)];
-    const double row = y.to + 8 + 18 * static_cast<double>(i);
-    out += polyline(curves[i], x, y, color);
-    out += fmt::format(
-        "<line x1=\"{0:.1f}\" y1=\"{1:.1f}\" x2=\"{2:.1f}\" y2=\"{1:.1f}\" stroke=\"{3}\" "
-        "stroke-width=\"3\"/>\n",
-        x.to - 28, row, x.to - 6, color);
-    out += text(x.to - 34, row + 4, "end", curves[i].name);
-  }
-  return out + "</svg>\n";
+  for (std::size_t i = 0; i < curves.size(); ++i) out += polyline(curves[i], x, y, i);
+  return out + legend(curves, x, y) + "</svg>\n";
 }
 
 }  // namespace scangrad

@@ -19,9 +19,9 @@ struct PlotOptions {
   bool log_y = false;  ///< logarithmic y axis; points of 0 or less are left out
 };
 
-/// A line chart as an SVG document, with axes, ticks and a legend; it adapts to light and dark
-/// backgrounds. Throws ValueError where a curve's x and y differ in length or no point can be
-/// drawn.
+/// A line chart as an SVG document, with axes, ticks and a legend beside it in the order in which
+/// the curves end; readable on light and dark backgrounds. Throws ValueError where a curve's x and
+/// y differ in length or no point can be drawn.
 std::string svg_plot(const std::vector<Curve>& curves, const PlotOptions& options = {});
 
 }  // namespace scangrad

@@ -226,7 +226,7 @@ TEST_CASE("A model of a comparison is trained with each of its seeds; its row is
   CHECK(load_run_config(out / "a-seed-5" / "config.json").seed == 5);
   CHECK_THAT(outcome.out, ContainsSubstring("a (2 seeds) "));
   CHECK_THAT(outcome.out, ContainsSubstring(" to "));
-  CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(">a<"));
+  CHECK_THAT(read_file(out / "compare.svg"), ContainsSubstring(">a (2 seeds)<"));
 
   fs::remove_all(out / "a-seed-5");  // as if interrupted before it
   const Outcome json = program(command + " --resume --json");

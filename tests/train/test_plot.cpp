@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <regex>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace sg = scangrad;
 
@@ -24,10 +26,38 @@ TEST_CASE("every curve is a path whose points lie inside the frame") {
   const std::regex point("[ML]([0-9.]+) ([0-9.]+)");
   int points = 0;
   for (std::sregex_iterator it(svg.begin(), svg.end(), point), end; it != end; ++it, ++points) {
-    CHECK((std::stod((*it)[1]) >= 72 && std::stod((*it)[1]) <= 700));
+    CHECK((std::stod((*it)[1]) >= 72 && std::stod((*it)[1]) <= 640));
     CHECK((std::stod((*it)[2]) >= 44 && std::stod((*it)[2]) <= 364));
   }
   CHECK(points == 5);
+}
+
+TEST_CASE("no two of twenty curves are drawn alike, and the legend has each as it is drawn") {
+  std::vector<sg::Curve> curves;
+  for (int i = 0; i < 20; ++i) {
+    curves.push_back({"curve " + std::to_string(i), {0, 1}, {0, static_cast<double>(i * 7 % 20)}});
+  }
+  const std::string svg = sg::svg_plot(curves);
+  const std::regex drawn(
+      "<path [^>]*(stroke=\"#[^>]*stroke-width=\"2\"( stroke-dash[^ ]* [^ ]*\")?)");
+  std::set<std::string> strokes;
+  for (std::sregex_iterator it(svg.begin(), svg.end(), drawn), end; it != end; ++it) {
+    strokes.insert((*it)[1]);
+    CHECK(count(svg, "<line x1[^>]*" + (*it)[1].str() + "/>") == 1);
+  }
+  CHECK(strokes.size() == 20);
+}
+
+TEST_CASE("the legend is in the order in which the curves end, within the picture") {
+  const std::string svg = sg::svg_plot(
+      {{"low", {0, 1}, {9, 1}}, {"diverged", {0, 1}, {2, NAN}}, {"high", {0, 1}, {1, 8}}});
+  CHECK(svg.find(">high<") < svg.find(">diverged<"));
+  CHECK(svg.find(">diverged<") < svg.find(">low<"));
+  std::smatch size;
+  REQUIRE(std::regex_search(svg, size, std::regex("viewBox=\"0 0 ([0-9]+) ([0-9]+)\"")));
+  std::smatch name;
+  REQUIRE(std::regex_search(svg, name, std::regex("<text x=\"([0-9.]+)\"[^>]*>diverged<")));
+  CHECK(std::stod(name[1]) + 8 * 6 < std::stod(size[1]));  // letters of some 6 pixels
 }
 
 TEST_CASE("names and titles are escaped as XML demands") {
