@@ -31,14 +31,24 @@ void check_positions(const std::string& positions) {
       positions);
 }
 
+void check_attention(const AttentionConfig& config) {
+  check_positions(config.positions);
+  check_heads("Attention", config.width, config.heads);
+  if (config.positions == "rope" || config.positions == "xpos") {
+    check_rotary(config.width / config.heads);
+  }
+  if (config.positions == "mru") {
+    matrix_position_chunks(config.width, config.heads, config.position_order);
+  }
+}
+
 Attention::Attention(const AttentionConfig& config, Generator& generator)
     : heads_(config.heads),
       c_attn_(config.width, 3 * config.width, 0.02, generator, config.bias),
       c_proj_(config.width, config.width, config.out_std, generator, config.bias),
       probability_dropout_(config.dropout),
       output_dropout_(config.dropout) {
-  check_positions(config.positions);
-  check_heads("Attention", config.width, heads_);
+  check_attention(config);
   if (config.positions == "rope" || config.positions == "xpos") {
     rotary_.emplace(config.width / heads_, config.positions == "xpos");
   }

@@ -27,7 +27,7 @@ struct AttentionConfig {
 /// 2017; positions as in `Rotary` and `MatrixPositions`.
 class Attention : public Layer {
  public:
-  /// Throws ValueError for unknown positions and sizes that do not divide.
+  /// Throws what `check_attention` throws.
   Attention(const AttentionConfig& config, Generator& generator);
   Tensor forward(const Tensor& x, const Tensor& starts = {}) override;
   /// {keys, values} of the tokens so far, (B, heads, t, d) each, the number of their documents,
@@ -51,7 +51,9 @@ class Attention : public Layer {
   std::optional<MatrixPositions> matrix_positions_;
 };
 
-/// The names that `AttentionConfig::positions` takes. Throws ValueError listing them.
+/// Throws ValueError for positions that do not exist, listing those that do.
 void check_positions(const std::string& positions);
+/// Throws ValueError for what `Attention` cannot be: such positions, and sizes that do not divide.
+void check_attention(const AttentionConfig& config);
 
 }  // namespace scangrad

@@ -2,6 +2,7 @@
 #include <scangrad/models/attention.h>
 #include <scangrad/models/delta.h>
 #include <scangrad/models/gru.h>
+#include <scangrad/models/heads.h>
 #include <scangrad/models/language_model.h>
 #include <scangrad/models/linear_attention.h>
 #include <scangrad/models/mlp.h>
@@ -18,13 +19,23 @@
 namespace scangrad {
 namespace {
 
-/// A kind of layer: its name in a model's list, its name in checkpoints, how it is made.
+/// A kind of layer: its name in a model's list, its name in checkpoints, how it is made, and what
+/// throws where it cannot be.
 struct LayerKind {
   const char* name;
   const char* parameter_name;
   std::unique_ptr<Layer> (*make)(const LanguageModelConfig& config, double out_std,
                                  Generator& generator);
+  void (*check)(const LanguageModelConfig& config) = [](const LanguageModelConfig&) {};
 };
+
+MruConfig mru_config(const LanguageModelConfig& c, double out_std = 0) {
+  return {c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout, c.normalize};
+}
+
+AttentionConfig attention_config(const LanguageModelConfig& c, double out_std = 0) {
+  return {c.width, c.heads, c.positions, out_std, c.dropout, c.position_order, c.bias};
+}
 
 template <class Mixer>
 std::unique_ptr<Layer> make_mixer(const LanguageModelConfig& c, double out_std,
@@ -36,21 +47,21 @@ constexpr LayerKind layer_kinds[] = {
     {"mru", "mru",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
-       return std::make_unique<Mru>(
-           MruConfig{c.width, c.heads, c.state_size, c.scheme, out_std, c.dropout, c.normalize},
-           generator);
-     }},
+       return std::make_unique<Mru>(mru_config(c, out_std), generator);
+     },
+     [](const LanguageModelConfig& c) { check_mru(mru_config(c)); }},
     {"attention", "attn",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
-       return std::make_unique<Attention>(AttentionConfig{c.width, c.heads, c.positions, out_std,
-                                                          c.dropout, c.position_order, c.bias},
-                                          generator);
-     }},
-    {"linear", "linear_attn", make_mixer<LinearAttention>},
+       return std::make_unique<Attention>(attention_config(c, out_std), generator);
+     },
+     [](const LanguageModelConfig& c) { check_attention(attention_config(c)); }},
+    {"linear", "linear_attn", make_mixer<LinearAttention>,
+     [](const LanguageModelConfig& c) { check_heads("LinearAttention", c.width, c.heads); }},
     {"ssm", "ssm", make_mixer<Ssm>},
     {"gru", "gru", make_mixer<Gru>},
-    {"delta", "delta", make_mixer<Delta>},
+    {"delta", "delta", make_mixer<Delta>,
+     [](const LanguageModelConfig& c) { check_heads("Delta", c.width, c.heads); }},
     {"mlp", "mlp",
      [](const LanguageModelConfig& c, double out_std,
         Generator& generator) -> std::unique_ptr<Layer> {
@@ -69,12 +80,9 @@ const LayerKind& layer_kind(const std::string& name) {
 }
 
 const LanguageModelConfig& checked(const LanguageModelConfig& config) {
-  check<ValueError>(config.vocab_size > 0 && config.width > 0 && config.context > 0,
-                    "LanguageModel: vocabulary size {}, width {} and context {} must be positive",
-                    config.vocab_size, config.width, config.context);
-  check_positions(config.positions);
-  check<ValueError>(config.gelu == "erf" || config.gelu == "tanh",
-                    "LanguageModel: no GELU is called {}; there are erf and tanh", config.gelu);
+  check_language_model(config);
+  check<ValueError>(config.vocab_size > 0, "LanguageModel: vocabulary size {} must be positive",
+                    config.vocab_size);
   return config;
 }
 
@@ -84,6 +92,17 @@ std::vector<std::string> layer_names() {
   std::vector<std::string> names;
   for (const LayerKind& kind : layer_kinds) names.emplace_back(kind.name);
   return names;
+}
+
+void check_language_model(const LanguageModelConfig& config) {
+  check<ValueError>(config.width > 0 && config.context > 0,
+                    "LanguageModel: width {} and context {} must be positive", config.width,
+                    config.context);
+  check_positions(config.positions);
+  check<ValueError>(config.gelu == "erf" || config.gelu == "tanh",
+                    "LanguageModel: no GELU is called {}; there are erf and tanh", config.gelu);
+  const Dropout possible(config.dropout);
+  for (const std::string& name : config.layers) layer_kind(name).check(config);
 }
 
 LanguageModel::Block::Block(const LanguageModelConfig& config, const std::string& name,

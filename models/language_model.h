@@ -32,6 +32,9 @@ struct LanguageModelConfig {
 
 /// The kinds of layers that there are: mixers, and `mlp`.
 std::vector<std::string> layer_names();
+/// Throws ValueError for what no model can be, at no cost: an unknown layer, positions, scheme,
+/// normalize or GELU (listing those that there are), sizes that do not divide (saying which).
+void check_language_model(const LanguageModelConfig& config);
 
 /// What a model remembers of the tokens that `LanguageModel::step` has seen.
 struct LanguageModelState {
@@ -45,9 +48,8 @@ struct LanguageModelState {
 class LanguageModel : public Module {
  public:
   /// Initial values: embeddings, MLP and attention inputs N(0, 0.02²), the layers' output
-  /// projections deviation 0.02/√(number of layers), MRU W_in zero. Throws ValueError for an
-  /// unknown layer, positions or scheme (listing those that there are) and sizes that do not
-  /// divide.
+  /// projections deviation 0.02/√(number of layers), MRU W_in zero. Throws what
+  /// `check_language_model` throws, and ValueError without a vocabulary.
   LanguageModel(const LanguageModelConfig& config, Generator& generator);
 
   /// tokens (B, T), integers, → logits (B, T, vocab), all positions at once. Throws ShapeError

@@ -9,10 +9,8 @@
 #include <scangrad/ops/shape.h>
 
 namespace scangrad {
-namespace {
 
-/// How many chunks of n all heads have.
-std::int64_t chunk_count(std::int64_t width, std::int64_t heads, std::int64_t n) {
+std::int64_t matrix_position_chunks(std::int64_t width, std::int64_t heads, std::int64_t n) {
   check<ValueError>(n >= 2, "MatrixPositions: chunks of {} dimensions cannot turn; 2 is the least",
                     n);
   check<ValueError>(heads > 0 && width % (heads * n) == 0,
@@ -21,12 +19,10 @@ std::int64_t chunk_count(std::int64_t width, std::int64_t heads, std::int64_t n)
   return width / n;
 }
 
-}  // namespace
-
 MatrixPositions::MatrixPositions(std::int64_t width, std::int64_t heads, std::int64_t n,
                                  Generator& generator)
     : n_(n),
-      chunks_(chunk_count(width, heads, n)),
+      chunks_(matrix_position_chunks(width, heads, n)),
       w_pos_(width, chunks_ * mru_scheme("cayley").element_count(n), 0, generator) {
   register_module("w_pos", w_pos_);
 }

@@ -6,6 +6,10 @@
 
 namespace scangrad {
 
+/// How many chunks of n dimensions all heads have. Throws ValueError where chunks of n do not
+/// divide a head's size, or n is less than 2.
+std::int64_t matrix_position_chunks(std::int64_t width, std::int64_t heads, std::int64_t n);
+
 /// Positions that the text decides: each token turns a head's queries and keys, in chunks of n
 /// dimensions, by rotations of its own,
 ///   M_t = cayley(x_t W_posᵀ),  H_t = H_{t−1} M_t,  q'_t = q_t H_tᵀ,  k'_s = k_s H_sᵀ
@@ -13,8 +17,7 @@ namespace scangrad {
 /// alone. Rotary positions (`Rotary`) are the case n = 2 of rotations that no token can change.
 class MatrixPositions : public Module {
  public:
-  /// W_pos is zero at first: no positions. Throws ValueError where chunks of n do not divide a
-  /// head's size, or n is less than 2.
+  /// W_pos is zero at first: no positions. Throws what `matrix_position_chunks` throws.
   MatrixPositions(std::int64_t width, std::int64_t heads, std::int64_t n, Generator& generator);
 
   /// H_0 = I, (heads · chunks, B, n, n).

@@ -26,6 +26,14 @@ std::int64_t mru_order(const MruConfig& config) {
   return n;
 }
 
+void check_mru(const MruConfig& config) {
+  mru_order(config);
+  mru_scheme(config.scheme);
+  check<ValueError>(config.normalize == "none" || config.normalize == "frobenius",
+                    "Mru: there is no normalize \"{}\"; there are none, frobenius",
+                    config.normalize);
+}
+
 Mru::Mru(const MruConfig& config, Generator& generator)
     : heads_(config.heads),
       order_(mru_order(config)),
@@ -37,9 +45,7 @@ Mru::Mru(const MruConfig& config, Generator& generator)
       w_out_(config.width, config.width, config.out_std, generator),
       element_dropout_(config.dropout),
       output_dropout_(config.dropout) {
-  check<ValueError>(normalize_ || config.normalize == "none",
-                    "Mru: there is no normalize \"{}\"; there are none, frobenius",
-                    config.normalize);
+  check_mru(config);
   register_module("w_in", w_in_);
   register_parameter("w_down", w_down_);
   register_module("w_out", w_out_);

@@ -25,13 +25,15 @@ struct MruConfig {
 /// Order of the state matrices, √(state_size/heads). Throws ValueError unless that is an integer
 /// and heads × order divides the width.
 std::int64_t mru_order(const MruConfig& config);
+/// Throws ValueError for what `Mru` cannot be: these sizes, an unknown scheme or normalize.
+void check_mru(const MruConfig& config);
 
 /// Matrix recurrent unit. A head's memory is a matrix of order n that each token multiplies by its
 /// own, H_t = H_{t−1} M_t, with M_t = scheme(x_t W_inᵀ); all T products are one associative scan.
 /// Output: y_t = [H_t W_down, over heads] W_outᵀ. No bias.
 class Mru : public Layer {
  public:
-  /// Throws ValueError for an unknown scheme or normalize and sizes that do not divide.
+  /// Throws what `check_mru` throws.
   Mru(const MruConfig& config, Generator& generator);
   Tensor forward(const Tensor& x, const Tensor& starts = {}) override;
   /// {H}, (heads, B, n, n), identities. Where states are normalised, H up to a power of two.

@@ -10,9 +10,11 @@
 
 namespace scangrad {
 
-Rotary::Rotary(std::int64_t d, bool scaled) : d_(d), scaled_(scaled) {
+void check_rotary(std::int64_t d) {
   check<ValueError>(d % 2 == 0, "Rotary: heads of size {} cannot be split into pairs", d);
 }
+
+Rotary::Rotary(std::int64_t d, bool scaled) : d_(d), scaled_(scaled) { check_rotary(d); }
 
 void Rotary::make_tables(std::int64_t length, const TensorOptions& options) {
   const bool made = cos_.defined() && cos_.size(0) >= length && cos_.dtype() == options.dtype &&

@@ -5,13 +5,16 @@
 
 namespace scangrad {
 
+/// Throws ValueError unless d, the size of a head, is even.
+void check_rotary(std::int64_t d);
+
 /// Rotary positions: the pair (x_2i, x_2i+1) of a query or key at time t turns by t·θ_i with
 /// θ_i = 10000^{−2i/d}, so that products depend on distances alone (Su et al. 2021). With `scaled`
 /// (xPos, Sun et al. 2022) queries are also multiplied by ζ_i^{t/512} and keys divided by it,
 /// ζ_i = (2i + 0.4 d)/(1.4 d), which lets far products decay.
 class Rotary {
  public:
-  /// d, the size of a head, must be even: ValueError.
+  /// For heads of size d. Throws what `check_rotary` throws.
   Rotary(std::int64_t d, bool scaled);
   /// Queries and keys together, (B, T, 2, heads, d), those of times start … start + T − 1.
   Tensor forward(const Tensor& queries_keys, std::int64_t start);

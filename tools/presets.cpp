@@ -1,6 +1,7 @@
-#include <scangrad/tools/presets.h>
-
 #include <scangrad/core/error.h>
+#include <scangrad/tools/commands.h>
+#include <scangrad/tools/presets.h>
+#include <scangrad/train/open_run.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -92,14 +93,19 @@ std::vector<GridAxis> read_grid(const Json& json) {
 void ConfigOptions::add_to(CLI::App& command) {
   auto* from_preset = command.add_option("--preset", preset, "A configuration by name");
   auto* from_file = command.add_option("--config", file, "A configuration file (JSON)");
+  command
+      .add_option("--from", from,
+                  "A run: its configuration, and its latest weights and tokenizer to begin with")
+      ->excludes(from_preset)
+      ->excludes(from_file);
   from_preset->excludes(from_file);
   command.add_option("--data", data,
                      "What to train on: a text, or what scangrad tokenize made of one");
   command.add_option("--device", device, "cpu or cuda");
   command.add_option("--precision", precision, "fp32, tf32 or bf16");
-  command.add_option("--steps", steps, "Length of the run")->check(CLI::PositiveNumber);
+  command.add_option("--steps", steps, "Length of the run")->check(at_least(1));
   command.add_option("--seed", seed, "Of initial weights, dropout and the order of the data")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command.add_option("--set", assignments, "path.to.key=value (may be repeated)");
 }
 
@@ -108,7 +114,7 @@ void ConfigOptions::add_seeds_to(CLI::App& command) {
       .add_option("--seeds", seeds,
                   "1,2,3: a run with each; the table has their mean (least to largest)")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->excludes("--seed");
 }
 
@@ -119,36 +125,41 @@ void ConfigOptions::override(RunConfig& config) const {
   if (steps > 0) config.steps = steps;
   if (seed >= 0) config.seed = static_cast<std::uint64_t>(seed);
   for (const std::string& assignment : assignments) set(config, assignment);
-  validate(config);
 }
 
 RunConfig ConfigOptions::run() const {
-  const auto [config, grid] = sweep();
+  const auto [config, grid] = single(checked(/*possible=*/true));
   if (!grid.empty()) {
-    throw CLI::ValidationError(
-        fmt::format("'{}' is a sweep; use scangrad sweep", preset.empty() ? file : preset));
+    throw CLI::ValidationError(fmt::format("'{}' is a sweep; use scangrad sweep", name()));
   }
   return config;
 }
 
 std::pair<RunConfig, std::vector<GridAxis>> ConfigOptions::sweep() const {
-  const Comparison all = checked();
-  if (all.models.size() != 1) {
-    throw CLI::ValidationError(fmt::format("'{}' compares {} models; use scangrad compare",
-                                           preset.empty() ? file : preset, all.models.size()));
-  }
-  return {all.models[0].config, all.grid};
+  return single(checked(/*possible=*/false));
 }
 
 Comparison ConfigOptions::comparison() const {
-  Comparison all = checked();
+  Comparison all = checked(/*possible=*/true);
   if (!all.grid.empty()) run();  // says that it is a sweep
   return all;
 }
 
-Comparison ConfigOptions::checked() const {
+std::pair<RunConfig, std::vector<GridAxis>> ConfigOptions::single(const Comparison& all) const {
+  if (all.models.size() != 1) {
+    throw CLI::ValidationError(
+        fmt::format("'{}' compares {} models; use scangrad compare", name(), all.models.size()));
+  }
+  return {all.models[0].config, all.grid};
+}
+
+Comparison ConfigOptions::checked(bool possible) const {
   try {
-    return read();
+    Comparison all = read();
+    for (const Comparison::Model& model : all.models) {
+      if (possible) validate(model.config);
+    }
+    return all;
   } catch (const ValueError& error) {
     throw CLI::ValidationError(error.what());
   }
@@ -160,40 +171,50 @@ bool ConfigOptions::decides_seed() const {
 }
 
 bool ConfigOptions::decides_more_than_steps() const {
-  return !(preset + file + data + device + precision).empty() || seed >= 0 || !assignments.empty();
+  return !(preset + file + from + data + device + precision).empty() || seed >= 0 ||
+         !assignments.empty();
 }
 
+std::string ConfigOptions::name() const { return preset + file + from; }  // only one is given
+
 std::string ConfigOptions::unused_folder() const {
-  const std::string name = "runs/" + (preset.empty() ? fs::path(file).stem().string() : preset);
-  std::string folder = name;
-  for (int i = 2; fs::exists(folder); ++i) folder = fmt::format("{}-{}", name, i);
+  fs::path last = preset;
+  if (!file.empty()) last = fs::path(file).stem();
+  if (!from.empty()) last = fs::absolute(fs::path(from) / "").parent_path().filename();
+  const std::string first = "runs/" + last.string();
+  std::string folder = first;
+  for (int i = 2; fs::exists(folder); ++i) folder = fmt::format("{}-{}", first, i);
   return folder;
 }
 
 Comparison ConfigOptions::read() const {
-  if (preset.empty() && file.empty()) throw ValueError("give --preset NAME or --config FILE");
-  const std::string name = preset.empty() ? file : preset;
-  const Json json = read_json(preset.empty() ? fs::path(file) : find_preset(preset));
+  if (name().empty()) throw ValueError("give --preset NAME, --config FILE or --from RUN");
   Comparison out;
-  if (json.contains("grid")) {
+  out.title = name();
+  const Json json = from.empty() ? read_json(preset.empty() ? fs::path(file) : find_preset(preset))
+                                 : Json::object();
+  if (!from.empty()) {
+    out.models.push_back({name(), read_run_config(from)});
+    out.models[0].config.from = from;
+    // A new text validates with its own last part.
+    if (!data.empty()) out.models[0].config.data.validation_file.clear();
+  } else if (json.contains("grid")) {
     for (const auto& item : json.items()) {
       if (item.key() == "base" || item.key() == "grid") continue;
       throw ValueError(
-          fmt::format("{}: a sweep has a base and a grid, but no '{}'", name, item.key()));
+          fmt::format("{}: a sweep has a base and a grid, but no '{}'", name(), item.key()));
     }
-    out.title = name;
-    out.models.push_back({name, run_config_from_json(json.value("base", Json::object()).dump())});
+    out.models.push_back({name(), run_config_from_json(json.value("base", Json::object()).dump())});
     out.grid = read_grid(json.at("grid"));
   } else if (!is_comparison(json)) {
-    out.title = name;
-    out.models.push_back({name, run_config_from_json(json.dump())});
+    out.models.push_back({name(), run_config_from_json(json.dump())});
   } else {
     const RunConfig base = run_config_from_json(json.value("base", Json::object()).dump());
-    out.title = json.value("title", name);
+    out.title = json.value("title", name());
     for (const Json& model : json.at("models")) {
       out.models.push_back(read_model(model, base, out.models.size() + 1));
     }
-    if (out.models.empty()) throw ValueError(fmt::format("'{}' has no models", name));
+    if (out.models.empty()) throw ValueError(fmt::format("'{}' has no models", name()));
   }
   for (Comparison::Model& model : out.models) {
     override(model.config);

@@ -30,11 +30,11 @@ struct Comparison {
   std::vector<GridAxis> grid = {};  ///< of a sweep, whose base is the only model
 };
 
-/// Options that decide a RunConfig; flags override the preset or file. What is wrong with them is
-/// wrong usage, a CLI::ValidationError: an unknown preset (listing those that there are), unknown
-/// keys, impossible values.
+/// Options that decide a RunConfig; flags override the preset, the file or the configuration of the
+/// run to begin with. What is wrong with them is wrong usage, a CLI::ValidationError: an unknown
+/// preset (listing those that there are), unknown keys, impossible values.
 struct ConfigOptions {
-  std::string preset, file;
+  std::string preset, file, from;
   std::string data, device, precision;
   std::int64_t steps = 0, seed = -1;
   std::vector<std::string> assignments;
@@ -47,17 +47,23 @@ struct ConfigOptions {
   RunConfig run() const;
   /// The configurations of a comparison, checked. A run's preset is a comparison of one.
   Comparison comparison() const;
-  /// The base of a sweep, checked, and its grid, which a run's preset has not.
+  /// The base of a sweep, which need not be possible without the settings that are to come, and its
+  /// grid, which a run's preset has not.
   std::pair<RunConfig, std::vector<GridAxis>> sweep() const;
 
   /// Whether anything but `steps` is given.
   bool decides_more_than_steps() const;
-  /// `runs/NAME` after the preset or file or, where that exists, the first free `runs/NAME-2`, …
+  /// `runs/NAME` after the preset, file or run or, where that exists, the first free `runs/NAME-2`,
+  /// …
   std::string unused_folder() const;
 
  private:
   Comparison read() const;
-  Comparison checked() const;
+  /// What `read` gives, possible as it is if that is asked for; both as ValidationErrors.
+  Comparison checked(bool possible) const;
+  /// The only model of what is no comparison, and its grid.
+  std::pair<RunConfig, std::vector<GridAxis>> single(const Comparison& all) const;
+  std::string name() const;  ///< of the preset, file or run
   void override(RunConfig& config) const;
   bool decides_seed() const;  ///< one for all, whatever seeds a comparison names
 };

@@ -59,6 +59,17 @@ TrainingState read_state(const fs::path& path) {
   }
 }
 
+void load_weights(const fs::path& file, Module& model) {
+  const NamedTensors tensors = load_safetensors(file).tensors;
+  try {
+    model.load_state_dict(tensors);
+  } catch (const ShapeError& error) {
+    fail<ShapeError>("{} is another model's: {}", file.string(), error.what());
+  } catch (const ValueError& error) {
+    fail<ValueError>("{} is another model's: {}", file.string(), error.what());
+  }
+}
+
 }  // namespace
 
 void save_checkpoint(const fs::path& run, const TrainingState& state, const Module& model,
@@ -102,7 +113,7 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
 
 TrainingState load_checkpoint(const fs::path& checkpoint, Module& model, Optimizer* optimizer) {
   const TrainingState state = read_state(checkpoint / "state.json");
-  model.load_state_dict(load_safetensors(checkpoint / "model.safetensors").tensors);
+  load_weights(checkpoint / "model.safetensors", model);
   if (optimizer != nullptr) {
     optimizer->load_state_dict(load_safetensors(checkpoint / "optimizer.safetensors").tensors);
   }

@@ -73,6 +73,7 @@ void fields(Schedule& c, Visit&& visit) {
 }
 template <class Visit>
 void fields(RunConfig& c, Visit&& visit) {
+  visit("from", c.from);
   visit("model", c.model);
   visit("data", c.data);
   visit("optimizer", c.optimizer);

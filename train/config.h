@@ -45,6 +45,8 @@ struct OptimizerConfig {
 };
 
 struct RunConfig {
+  /// A run's folder: this one begins with the weights of its latest checkpoint, and its tokenizer
+  std::string from = "";
   LanguageModelConfig model = {};
   DataConfig data = {};
   OptimizerConfig optimizer = {};

@@ -53,6 +53,8 @@ void validate(const RunConfig& c) {
   one_of("optimizer.name", c.optimizer.name, {"adamw", "sgd"});
   one_of("schedule.kind", c.schedule.kind, {"cosine", "linear", "constant"});
   one_of("precision", c.precision, {"fp32", "tf32", "bf16"});
+  one_of("device", c.device, {"cpu", "cuda"});
+  check_language_model(c.model);
   positive("data.length", c.data.length);
   validate_curriculum(c.data);
   for (const std::int64_t length : c.data.eval_lengths) positive("data.eval_lengths", length);

@@ -34,15 +34,19 @@ std::shared_ptr<const Tokenizer> read_run_tokenizer(const fs::path& folder) {
   return fs::exists(path) ? load_tokenizer(path) : nullptr;
 }
 
+std::int64_t load_run_weights(const fs::path& folder, LanguageModel& model) {
+  const auto checkpoint = latest_checkpoint(folder);
+  check<IoError>(checkpoint.has_value(), "{} has no checkpoint yet: its training was cut off early",
+                 folder.string());
+  return load_checkpoint(*checkpoint, model).step;
+}
+
 OpenRun open_run(const fs::path& folder) {
   OpenRun run;
   run.config = read_run_config(folder);
   run.tokenizer = read_run_tokenizer(folder);
-  const auto checkpoint = latest_checkpoint(folder);
-  check<IoError>(checkpoint.has_value(), "{} has no checkpoint yet: its training was cut off early",
-                 folder.string());
   run.model = make_model(run.config);
-  run.step = load_checkpoint(*checkpoint, *run.model).step;
+  run.step = load_run_weights(folder, *run.model);
   run.model->eval();
   return run;
 }

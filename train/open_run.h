@@ -23,6 +23,10 @@ struct OpenRun {
 /// Loads the latest checkpoint of the run in `folder`. Throws IoError where there is no run or
 /// checkpoint, or it is damaged.
 OpenRun open_run(const std::filesystem::path& folder);
+/// Fills the model with the weights of the run's latest checkpoint: how many steps that one has.
+/// Throws IoError where there is none or it is damaged, and ShapeError or ValueError naming the
+/// first tensor that is not the model's.
+std::int64_t load_run_weights(const std::filesystem::path& folder, LanguageModel& model);
 /// `evaluate` of a model on a run's data, under the metrics' names.
 Metrics evaluate_run(LanguageModel& model, const RunData& data, const RunConfig& config);
 

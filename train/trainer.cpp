@@ -44,7 +44,7 @@ RunConfig resolved(RunConfig config, const RunData& data) {
   for (const auto& dataset : data.validation) {
     config.model.context = std::max(config.model.context, dataset->length());
   }
-  for (std::string* file : {&config.data.file, &config.data.validation_file}) {
+  for (std::string* file : {&config.from, &config.data.file, &config.data.validation_file}) {
     if (!file->empty()) *file = fs::absolute(*file).string();
   }
   return config;
@@ -95,6 +95,13 @@ class RunGenerator {
   PhiloxState callers_;
 };
 
+/// The tokenizer of the run that this one begins with, if there is one.
+std::shared_ptr<const Tokenizer> tokenizer_before(const RunConfig& config) {
+  if (config.from.empty()) return nullptr;
+  read_run_config(config.from);  // throws where there is no run
+  return read_run_tokenizer(config.from);
+}
+
 /// What is missing or wrong in the configuration shows before any data is read.
 const RunConfig& validated(const RunConfig& config) {
   validate(config);
@@ -119,8 +126,9 @@ Trainer::Trainer(const RunConfig& config, const fs::path& folder,
 }
 
 Trainer::Trainer(const RunConfig& config, const fs::path& folder)
-    : Trainer(config, folder, nullptr) {
+    : Trainer(config, folder, tokenizer_before(config)) {
   refuse_run(folder);
+  if (!config_.from.empty()) load_run_weights(config_.from, *model_);
 }
 
 void Trainer::open_folder() {
@@ -148,6 +156,8 @@ std::unique_ptr<Trainer> Trainer::resume(const fs::path& folder,
                       config.data.file, folder.string(), then.tokens, then.hash, now.tokens,
                       now.hash);
     trainer->loader_.set_state(trainer->state_.loader);
+  } else if (!config.from.empty()) {
+    load_run_weights(config.from, *trainer->model_);
   }
   check<ValueError>(trainer->state_.step <= config.steps, "{} has already {} steps; {} are fewer",
                     folder.string(), trainer->state_.step, config.steps);

@@ -55,8 +55,10 @@ struct TrainingResult {
 /// Randomness is the run's own: the default generator is the caller's, and left as it was.
 class Trainer {
  public:
-  /// A new run in `folder`, where nothing is written before `run`. Throws ValueError where it holds
-  /// a run, or what an earlier one left, and what `validate`, the model and `open_run_data` throw.
+  /// A new run in `folder`, where nothing is written before `run`; its weights are those that
+  /// follow from the seed or, with `config.from`, another run's. Throws ValueError where it holds
+  /// a run, or what an earlier one left, and what `validate`, the model, `open_run_data` and
+  /// `load_run_weights` throw.
   Trainer(const RunConfig& config, const std::filesystem::path& folder);
   /// The run in `folder` as its latest checkpoint left it; from the start if it has none. `steps`,
   /// where given, replaces how long the run is; ValueError where it is longer already, where the

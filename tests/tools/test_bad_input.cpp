@@ -31,6 +31,7 @@ void check_refused(const Mistake& mistake) {
   // One line; for wrong usage, one more that says where to look.
   CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == (mistake.status == 2 ? 2 : 1));
   CHECK(outcome.err.substr(0, 10) == "scangrad: ");
+  CHECK(outcome.out.empty());
 }
 
 }  // namespace
@@ -51,7 +52,8 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
            {"no subcommand", "", 2, "subcommand"},
            {"an unknown subcommand", "trian", 2, "trian"},
            {"an unknown option", "train --bogus", 2, "--bogus"},
-           {"no configuration", "train" + out, 2, "give --preset NAME or --config FILE"},
+           {"no configuration", "train" + out, 2,
+            "give --preset NAME, --config FILE or --from RUN"},
            {"an unknown preset", "train --preset nope" + out, 2,
             "there is no preset 'nope'; there are mixers, schemes, shakespeare-attention,"},
            {"an unknown key", run + " --set model.widht=3", 2,
@@ -61,10 +63,14 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
            {"a curriculum that does not begin",
             run + R"( --set 'data.curriculum=[{"from_step": 9, "length": 4}]')", 2,
             "data.curriculum[0].from_step must be 0, not 9"},
-           {"an unknown layer", run + " --set 'model.layers=[\"rnn\"]'", 1, "rnn"},
-           {"an unknown scheme", run + " --set model.scheme=lu", 1, "lu"},
-           {"a wrong shape", run + " --set model.width=17", 1, "17"},
-           {"an unknown device", run + " --device tpu", 1, "device 'tpu' does not exist"},
+           {"an unknown layer", run + " --set 'model.layers=[\"rnn\"]'", 2,
+            "no layer is called rnn; there are mru, attention, linear, ssm, gru, delta, mlp"},
+           {"an unknown scheme", run + " --set model.scheme=lu", 2,
+            "no scheme is called lu; there are identity, scalar, ldu, cayley,"},
+           {"unknown positions", run + " --set model.positions=xrope", 2,
+            "no positions are called xrope; there are none, learned, rope, xpos and mru"},
+           {"a wrong shape", run + " --set model.width=17", 2, "width 17 does not divide"},
+           {"an unknown device", run + " --device tpu", 2, "device 'tpu' does not exist; use cpu"},
            {"broken JSON", "train --config broken.json" + out, 2,
             "broken.json is not valid JSON at byte"},
            {"a missing configuration", "train --config none.json" + out, 1, "none.json"},
@@ -83,6 +89,9 @@ TEST_CASE("Mistakes in what is to be trained are found before anything is writte
             "model 1: a seed is there twice among 1, 1"},
            {"an unknown key of a model", "compare --config seed.json" + out, 2, "but no 'seed'"},
            {"unequal budgets", "compare --config unequal.json" + out, 1, "they must be equal"},
+           {"a run to begin with that is none", "train --from nowhere" + out, 1,
+            "nowhere holds no run"},
+           {"two configurations", run + " --from nowhere", 2, "--preset excludes --from"},
            {"a run to resume that is none", "train --resume" + out, 1, "holds no run"},
            {"resume without a folder", "train --resume", 2, "--resume needs --out"},
            {"resume with another configuration", "train --resume --seed 2" + out, 2,
@@ -113,6 +122,10 @@ TEST_CASE("Mistakes with a trained run are refused, and the run is as it was") {
             "has already 20 steps"},
            {"a prompt of other characters", "sample --prompt 'Ωmega' " + on_run, 1, "'Ω' (U+03A9)"},
            {"an empty prompt", "sample --prompt '' " + on_run, 1, "the prompt is empty"},
+           {"an impossible share", "sample --prompt to --top-p 0 " + on_run, 1,
+            "top-p 0 is not in"},
+           {"fewer tokens than none", "sample --tokens -1 " + on_run, 2,
+            "--tokens: -1 is not an integer of 0 or more"},
            {"an impossible temperature", "sample --temperature -1 " + on_run, 1, "temperature"},
            {"text of other characters", "eval --data greek.txt" + on_run, 1, "'ή' (U+03AE)"},
            {"a missing text", "eval --data none.txt" + on_run, 1, "none.txt"},

@@ -1,10 +1,13 @@
 // A model of Hugging Face's becomes a run like any other, and a run becomes such a model.
 #include <scangrad/tests/support/catch.h>
 #include <scangrad/tests/tools/program.h>
+#include <scangrad/train/config.h>
 #include <scangrad/train/files.h>
+#include <scangrad/train/token_file.h>
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace fs = std::filesystem;
 using namespace scangrad;
@@ -34,6 +37,26 @@ TEST_CASE("From Hugging Face's files to a run and back, the tensors are the same
   CHECK(program("convert --hugging-face " + back + " --out " + again).status == 0);
   const std::string weights = "/checkpoints/step-0/model.safetensors";
   CHECK(read_file(run + weights) == read_file(again + weights));
+}
+
+TEST_CASE("A converted run is trained on, and what it became is converted back") {
+  const std::string run = fresh("tune"), tuned = fresh("tuned"), out = fresh("tuned_out");
+  REQUIRE(program("convert --hugging-face " + golden + " --out " + run).status == 0);
+  const RunConfig config = load_run_config(fs::path(run) / "config.json");
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t i = 0; i < 400; ++i) {
+    tokens.push_back(i * i % static_cast<std::int32_t>(config.model.vocab_size));
+  }
+  write_token_file("convert_test/tokens.bin", tokens, config.model.vocab_size);
+  const Outcome trained =
+      program("train --from " + run +
+              " --data convert_test/tokens.bin --steps 3 --set batch=2 --out " + tuned);
+  INFO(trained.err);
+  CHECK(trained.status == 0);
+  CHECK(program("convert --run " + tuned + " --out " + out).status == 0);
+  CHECK(program("convert --hugging-face " + out + " --out " + fresh("tuned_back")).status == 0);
+  CHECK(read_file(tuned + "/checkpoints/step-3/model.safetensors") !=
+        read_file(run + "/checkpoints/step-0/model.safetensors"));
 }
 
 TEST_CASE("A trained run is written for Hugging Face, biases as zeros, and read again") {

@@ -125,9 +125,9 @@ TEST_CASE("every preset trains") {
   }
 }
 
-TEST_CASE("the comparisons train all their models: nine schemes, and every mixer") {
-  for (const auto& [name, models] :
-       std::vector<std::pair<std::string, std::size_t>>{{"schemes", 9}, {"mixers", 10}}) {
+TEST_CASE("the comparisons train all their models: nine schemes, every mixer, three for stories") {
+  for (const auto& [name, models] : std::vector<std::pair<std::string, std::size_t>>{
+           {"schemes", 9}, {"mixers", 10}, {"tinystories", 3}}) {
     INFO(name);
     const Outcome outcome =
         program("compare --preset " + name + tiny + " --seed 1 --json --out " + fresh(name));

@@ -143,13 +143,13 @@ TEST_CASE("Several runs at a time end as one at a time does") {
 TEST_CASE("A run that fails is told of, and the others are trained all the same") {
   const std::string out = fresh("failing");
   const Outcome outcome =
-      program("sweep " + tests::tiny_run(10) + " --grid model.width=17,16 --out " + out);
+      program("sweep " + tests::tiny_run(10) + " --grid data.length=30000,16 --out " + out);
   CHECK(outcome.status == 1);
   CHECK(lines_of(outcome.out) == 3);
   CHECK_THAT(outcome.out, ContainsSubstring("0 (unfinished)"));
-  CHECK_THAT(outcome.err, ContainsSubstring("width 17"));
+  CHECK_THAT(outcome.err, ContainsSubstring("too few for context 30000"));
   CHECK_THAT(outcome.err, ContainsSubstring("1 of 2 runs did not reach their last step"));
-  CHECK(latest_checkpoint(fs::path(out) / "model.width=16").has_value());
+  CHECK(latest_checkpoint(fs::path(out) / "data.length=16").has_value());
 }
 
 TEST_CASE("A run that diverges is a result: the sweep goes on, and does not try it again") {
@@ -206,6 +206,8 @@ TEST_CASE("What cannot be swept is refused before anything is written") {
            {"--grid seed", "'seed' is not key=value"},
            {"--grid model.widht=3", "the nearest is 'model.width'"},
            {"--grid batch=1,0", "batch must be 1 or more"},
+           {"--grid model.scheme=ldu,lu", "no scheme is called lu; there are identity, scalar"},
+           {"--grid model.heads=2,3", "does not divide into 3 heads"},
            {"--grid seed=1,1", "'seed=1' is there twice"},
            {"--grid seed=1 --jobs 0", "--jobs"},
        }) {
