@@ -1,5 +1,5 @@
 #pragma once
-#include <scangrad/cuda/launch.cuh>
+#include <scangrad/cuda/shared_matrix.cuh>
 
 // Small matrices as a warp multiplies them: by the tensor cores' float64 products, which round as
 // any float64 product does, so that operands in float32 need not be split, and which are as fast
@@ -73,40 +73,6 @@ __device__ inline void multiply_add(double (&upper)[2], double (&lower)[2],
 #endif
 }
 
-// ---- matrices in shared memory
-
-/// Where element (r, c) of a padded matrix lies. Packs of 16 bytes are permuted within 128, so that
-/// the reads below, of rows 4 apart and of columns, meet 32 different banks.
-template <int NT, class T>
-__device__ int place_of(int r, int c) {
-  constexpr int N = 8 * NT, a_pack = 16 / static_cast<int>(sizeof(T));
-  const int element = r * N + c;
-  int turn = (r >> 2 & 3) << 1;
-  if constexpr (N * sizeof(T) % 64 == 0) turn ^= (r >> 1 & 1) << 2;
-  return (element / a_pack ^ turn) * a_pack + element % a_pack;
-}
-
-/// What is read of a matrix: the rest, above or below the diagonal, counts as 0.
-enum class Part { all, lower, upper };
-template <Part part>
-__device__ double masked(double value, int r, int c) {
-  if constexpr (part == Part::lower) return c > r ? 0 : value;
-  if constexpr (part == Part::upper) return c < r ? 0 : value;
-  return value;
-}
-
-template <int NT, Part part = Part::all, class T>
-__device__ double read_one(const T* matrix, int r, int c) {
-  return masked<part>(static_cast<double>(compute_type<T>(matrix[place_of<NT, T>(r, c)])), r, c);
-}
-/// Two adjacent elements, the first one in an even column.
-template <int NT, Part part = Part::all, class T>
-__device__ void read_two(double (&to)[2], const T* matrix, int r, int c) {
-  const Pack<T, 2> pack = load_pack<2>(matrix + place_of<NT, T>(r, c));
-  to[0] = masked<part>(static_cast<double>(compute_type<T>(pack.values[0])), r, c);
-  to[1] = masked<part>(static_cast<double>(compute_type<T>(pack.values[1])), r, c + 1);
-}
-
 /// The right operand's share of a lane, rows of pair `pair` of tiles, all columns: b[k][j][u] for
 /// tile 2 pair + k; of the matrix or, `transposed`, of its transpose.
 template <bool transposed, int NT, Part part = Part::all, class Matrix>
@@ -118,7 +84,7 @@ __device__ void load_right(double (&b)[in_pair<NT>][NT][2], Matrix matrix, int p
     if constexpr (transposed) {
       read_two<NT, part>(b[0][0], matrix, g, first);
     } else {
-      for (int u = 0; u < 2; ++u) b[0][0][u] = read_one<NT, part>(matrix, first + u, g);
+      for (int u = 0; u < 2; ++u) b[0][0][u] = read_one<NT, part>(matrix, first, g, u);
     }
   } else if constexpr (transposed) {
 #pragma unroll
@@ -126,7 +92,7 @@ __device__ void load_right(double (&b)[in_pair<NT>][NT][2], Matrix matrix, int p
 #pragma unroll
       for (int u = 0; u < 2; ++u) {
         double two[2];
-        read_two<NT, part>(two, matrix, 16 * (j / 2) + 2 * g + j % 2, first + 2 * u);
+        read_two<NT, part>(two, matrix, 2 * g, first + 2 * u, 16 * (j / 2) + j % 2);
         b[0][j][u] = two[0];
         b[1][j][u] = two[1];
       }
@@ -137,7 +103,7 @@ __device__ void load_right(double (&b)[in_pair<NT>][NT][2], Matrix matrix, int p
 #pragma unroll
       for (int p = 0; p < NT / 2; ++p) {
         double two[2];
-        read_two<NT, part>(two, matrix, first + i, 16 * p + 2 * g);
+        read_two<NT, part>(two, matrix, first, 16 * p + 2 * g, i);
         b[i % 2][2 * p][i / 2] = two[0];
         b[i % 2][2 * p + 1][i / 2] = two[1];
       }
@@ -145,20 +111,16 @@ __device__ void load_right(double (&b)[in_pair<NT>][NT][2], Matrix matrix, int p
   }
 }
 
-/// y += x · b for the share that `load_right` gave of each pair of tiles.
+/// y += x · b for the share that `load_right` gave of each tile.
 template <int MT, int NT>
-__device__ void add_pair(Fragment<MT, NT>& y, const Fragment<MT, NT>& x,
-                         const double (&b)[in_pair<NT>][NT][2], int pair) {
+__device__ void add_tile(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const double (&b)[NT][2],
+                         int tile) {
 #pragma unroll
-  for (int k = 0; k < in_pair<NT>; ++k) {
+  for (int m = 0; m < MT; ++m) {
 #pragma unroll
-    for (int m = 0; m < MT; ++m) {
-      const int tile = 2 * pair + k;
-#pragma unroll
-      for (int j = 0; j < NT; ++j) {
-        multiply_add(y.values[2 * m][j], y.values[2 * m + 1][j], x.values[2 * m][tile],
-                     x.values[2 * m + 1][tile], b[k][j]);
-      }
+    for (int j = 0; j < NT; ++j) {
+      multiply_add(y.values[2 * m][j], y.values[2 * m + 1][j], x.values[2 * m][tile],
+                   x.values[2 * m + 1][tile], b[j]);
     }
   }
 }
@@ -169,7 +131,8 @@ __device__ void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, Matr
   for (int pair = 0; pair < tile_pairs<NT>; ++pair) {
     double b[in_pair<NT>][NT][2];
     load_right<transposed, NT, part>(b, matrix, pair);
-    add_pair(y, x, b, pair);
+#pragma unroll
+    for (int k = 0; k < in_pair<NT>; ++k) add_tile(y, x, b[k], 2 * pair + k);
   }
 }
 
@@ -191,9 +154,9 @@ __device__ void add_transposed_product(Fragment<row_tiles<NT>, NT>& y, const T* 
         double upper[2], lower[2] = {0, 0};
 #pragma unroll
         for (int u = 0; u < 2; ++u) {
-          const int r = NT == 1 ? first + u : first + 2 * u + k;
-          upper[u] = read_one<NT, part>(left, r, 16 * m + g);
-          if constexpr (NT > 1) lower[u] = read_one<NT, part>(left, r, 16 * m + 8 + g);
+          const int more = NT == 1 ? u : 2 * u + k;
+          upper[u] = read_one<NT, part>(left, first, 16 * m + g, more);
+          if constexpr (NT > 1) lower[u] = read_one<NT, part>(left, first, 16 * m + 8 + g, more);
         }
 #pragma unroll
         for (int j = 0; j < NT; ++j) {
@@ -213,7 +176,8 @@ __device__ void for_each_run(Fragment<MT, NT>& x, int first_row, F f) {
   for (int i = 0; i < count; ++i) {
 #pragma unroll
     for (int p = 0; p < tile_pairs<NT>; ++p) {
-      const int row = first_row + 8 * i + lane.g, column = first_column<NT>(p, lane.q);
+      const Row row{first_row + lane.g, 8 * i};
+      const int column = first_column<NT>(p, lane.q);
       auto& tiles = x.values[from + i];
       if constexpr (NT == 1) {
         double* const run[] = {&tiles[0][0], &tiles[0][1]};
@@ -234,16 +198,15 @@ __device__ void for_all_runs(Fragment<MT, NT>& x, int first_row, F f) {
 /// Rows `first_row` … of a matrix, or of its transpose, into rows 8 from … of a fragment.
 template <bool transposed, int from, int count, Part part = Part::all, int MT, int NT, class Matrix>
 __device__ void load_into(Fragment<MT, NT>& x, Matrix matrix, int first_row = 0) {
-  for_each_run<from, count>(x, first_row, [matrix](int row, int column, auto& run) {
+  for_each_run<from, count>(x, first_row, [matrix](Row row, int column, auto& run) {
     constexpr int width = sizeof(run) / sizeof(run[0]);
 #pragma unroll
     for (int i = 0; i < width; i += 2) {
       double two[2];
       if constexpr (transposed) {
-        two[0] = read_one<NT, part>(matrix, column + i, row);
-        two[1] = read_one<NT, part>(matrix, column + i + 1, row);
+        for (int j = 0; j < 2; ++j) two[j] = read_one<NT, part>(matrix, column, row, i + j);
       } else {
-        read_two<NT, part>(two, matrix, row, column + i);
+        read_two<NT, part>(two, matrix, row.base, column + i, row.more);
       }
       *run[i] = two[0];
       *run[i + 1] = two[1];
@@ -258,19 +221,18 @@ __device__ Fragment<MT, NT> load_fragment(Matrix matrix, int first_row = 0) {
 }
 
 /// Rows 8 from … of a fragment to rows `first_row` … of a matrix.
-template <int from, int count, int MT, int NT, class S>
-__device__ void store_from(S* matrix, Fragment<MT, NT>& x, int first_row = 0) {
-  for_each_run<from, count>(x, first_row, [matrix](int row, int column, auto& run) {
+template <int from, int count, int MT, int NT, class Matrix>
+__device__ void store_from(Matrix matrix, Fragment<MT, NT>& x, int first_row = 0) {
+  for_each_run<from, count>(x, first_row, [matrix](Row row, int column, auto& run) {
     constexpr int width = sizeof(run) / sizeof(run[0]);
 #pragma unroll
     for (int i = 0; i < width; i += 2) {
-      store_pack(matrix + place_of<NT, S>(row, column + i),
-                 Pack<S, 2>{static_cast<S>(*run[i]), static_cast<S>(*run[i + 1])});
+      write_two<NT>(matrix, row, column + i, *run[i], *run[i + 1]);
     }
   });
 }
-template <int MT, int NT, class S>
-__device__ void store_fragment(S* matrix, Fragment<MT, NT>& x, int first_row = 0) {
+template <int MT, int NT, class Matrix>
+__device__ void store_fragment(Matrix matrix, Fragment<MT, NT>& x, int first_row = 0) {
   store_from<0, (NT == 1 ? 1 : 2 * MT)>(matrix, x, first_row);
 }
 
@@ -293,63 +255,6 @@ __device__ void store_rows(T* to, Fragment<MT, NT>& x, int rows, int n, bool pac
       }
     }
   });
-}
-
-// ---- from global to shared memory
-
-template <int size>
-__device__ void copy_asynchronously(void* shared, const void* global) {
-  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  if constexpr (size == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
-  } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(size)
-                 : "memory");
-  }
-}
-__device__ inline void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-/// Waits for this thread's copies but for the latest `left` groups.
-template <int left>
-__device__ void await_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
-}
-
-/// A lane begins to copy its share of `count` padded matrices, of rows × n elements each, from
-/// where `from(i)` says the i-th lies. Their padding is 0 already.
-template <int NT, class T, class From>
-__device__ void begin_loads(T* matrices, int stride, int count, From from, int rows, int n,
-                            bool packs) {
-  constexpr int N = 8 * NT, a_pack = 16 / static_cast<int>(sizeof(T)), row_packs = N / a_pack,
-                all = N * row_packs;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  if (packs) {
-#pragma unroll 4
-    for (int i = lane; i < count * all; i += 32) {
-      const int which = i / all, pack = i % all;
-      copy_asynchronously<16>(
-          matrices + which * stride + place_of<NT, T>(pack / row_packs, pack % row_packs * a_pack),
-          from(which) + pack * a_pack);
-    }
-    return;
-  }
-  for (int which = 0; which < count; ++which) {
-    for (int i = lane; i < rows * n; i += 32) {
-      T* const to = matrices + which * stride + place_of<NT, T>(i / n, i % n);
-      if constexpr (sizeof(T) >= 4) {
-        copy_asynchronously<sizeof(T)>(to, from(which) + i);
-      } else {
-        *to = from(which)[i];
-      }
-    }
-  }
-}
-/// `diagonal` times the identity, of rows × n, by a warp.
-template <int NT, class T>
-__device__ void store_identity(T* matrix, int rows, int n, float diagonal) {
-  for (int i = static_cast<int>(threadIdx.x % 32); i < rows * n; i += 32) {
-    const int r = i / n, c = i % n;
-    matrix[place_of<NT, T>(r, c)] = static_cast<T>(r == c ? diagonal : 0.0f);
-  }
 }
 
 }  // namespace scangrad::cuda

@@ -1,98 +1,15 @@
 #pragma once
 #include <scangrad/cuda/matrix_exponent.cuh>
 #include <scangrad/cuda/matrix_forms.cuh>
-#include <scangrad/cuda/scan_layout.cuh>
+#include <scangrad/cuda/matrix_handover.cuh>
+#include <scangrad/cuda/matrix_pass.cuh>
 
-#include <type_traits>
-
-// What a scan of matrices is made of: its operands, how they are shared out among blocks and warps,
-// and how they come into shared memory. matrix_scan.cuh has the whole.
+// How a scan of matrices is shared out among blocks and warps, and how its operands come into
+// shared memory. matrix_scan.cuh has the whole.
 namespace scangrad::cuda {
 
-enum class MatrixPass { product, scaled, affine, backward };
-
-/// What a pass reads and writes; (outer, T, inner, …) unless said otherwise, null for none.
-template <class T>
-struct MatrixScan {
-  Layout layout;
-  int rows, n;  // of a state; elements a are n × n
-  bool exclusive;
-  bool starts_at_one;  // the identity is I rather than 0
-  const T* a = nullptr;
-  const T* b = nullptr;        // affine: what is added; backward: the states' gradients
-  const T* initial = nullptr;  // (outer, inner, rows, n)
-  T* states = nullptr;
-  T* last = nullptr;  // (outer, inner, rows, n)
-  const std::int32_t* initial_exponent = nullptr;
-  std::int32_t *exponents = nullptr, *last_exponent = nullptr;
-  // backward: `a`, `initial` and `forward`, the states, are the forward's
-  const T* forward = nullptr;
-  const T* g_last = nullptr;
-  const T* scales = nullptr;  // (outer, T, inner): the scan is of a_t scale_t
-  T *da = nullptr, *db = nullptr, *d_initial = nullptr;
-  bool packs = false;  // may matrices be read and written 16 bytes at a time?
-
-  // How the work is shared out: long sequences in segments of `span` steps, of which blocks take
-  // one after another.
-  std::int64_t segments = 1, span = 0;
-  int chunk = 1;             // steps of a warp in a wave
-  std::int64_t waves = 1;    // of a segment
-  double* totals = nullptr;  // (outer, inner, segments, P and R): what each makes of a state
-  int* marks = nullptr;  // (outer, inner, segments, 1 + tiles): whether R alone counts; exponents
-                         // of P's rows
-  bool only_totals = false;  // writes these alone, of all segments but the last
-};
-
-/// The sizes of a block, whose warps are workers, with a chunk each, and then followers, with 16
-/// rows of the state each or, where totals are asked for, of P or R.
-template <class T, int NT, MatrixPass pass>
-struct MatrixTile {
-  static constexpr bool backward = pass == MatrixPass::backward;
-  static constexpr bool affine = pass == MatrixPass::affine || backward;
-  static constexpr bool scaled = pass == MatrixPass::scaled;
-  static constexpr int elements = 64 * NT * NT;
-  static constexpr int tiles = row_tiles<NT>;
-  static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
-  static constexpr int totals = affine ? 2 : 1;                   // P and R
-  static constexpr int workers = NT == 1   ? 13
-                                 : NT == 2 ? (affine ? 6 : 8)
-                                           : (sizeof(T) == 8 ? 2
-                                              : affine       ? 4
-                                                             : 6);
-  static constexpr int followers = tiles * totals;
-  static constexpr int threads = 32 * (workers + followers);
-  /// P, which makes room for the state that enters, and R are kept in float64, or where that would
-  /// leave no room for tiles, in float32: of single steps they are then exact.
-  using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
-  /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
-  /// its product with a step's matrix of T.
-  static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
-  static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
-  static constexpr std::size_t fixed_bytes = sizeof(Summary) * 2 * workers * totals * elements;
-  static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;
-  static constexpr std::size_t most_bytes = 226 << 10;  // of shared memory, sm_90; some is static
-  static constexpr int most_steps =
-      static_cast<int>((most_bytes - fixed_bytes) / (buffers * workers * step_bytes));
-  static_assert(most_steps > 0);
-};
-
-/// A block's turn at a wave of a segment.
-struct Visit {
-  std::int64_t run;  // counts the segments
-  std::int64_t sequence, segment, wave;
-  unsigned number;
-};
-
-/// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
-struct Chunk {
-  std::int64_t first;
-  int steps;
-  std::int64_t place, stride;  // of the first step's block of values, and to the next one's
-  const bool* cuts;            // of the first step; null for none
-  std::int64_t cut_stride;
-
-  __device__ std::int64_t at(int step) const { return place + step * stride; }
-};
+/// All warps of the block, wherever in the code they are.
+__device__ inline void meet() { asm volatile("barrier.sync 0;" ::: "memory"); }
 
 /// A block's view of a scan. `plain` promises, so that inner loops need not ask: no cuts,
 /// inclusive, matrices of order 8 NT in packs, and of gradients only a's and the initial state's.
@@ -110,11 +27,13 @@ struct MatrixBlock {
   static constexpr bool transposed = Tile::backward;
 
   const MatrixScan<T>& scan;
-  Summary* summaries;  // (2, workers, P and R)
-  T* operands;         // (3, workers, chunk, operands)
-  int* crossed;        // (2, workers): whether a segment starts in the chunk
-  int* exponents;      // (2, workers, 1 + tiles): P's, and those of what enters
-  int warp;            // followers count from 0, too
+  Summary* summaries;          // (2, workers, P and R)
+  unsigned summaries_address;  // the same
+  Handover handover;           // of a follower
+  T* operands;                 // (3, workers, chunk, operands)
+  int* crossed;                // (2, workers): whether a segment starts in the chunk
+  int* exponents;              // (2, workers, 1 + tiles): P's, and those of what enters
+  int warp;                    // followers count from 0, too
 
   __device__ int order() const { return plain ? 8 * NT : scan.n; }
   __device__ int rows() const { return plain ? 8 * NT : scan.rows; }
@@ -137,6 +56,10 @@ struct MatrixBlock {
     return product(visit, w) + Tile::elements;
   }
   __device__ Summary* entering(const Visit& visit, int w) const { return product(visit, w); }
+  __device__ SharedMatrix<Summary> shared(const Visit& visit, int w, int which) const {
+    const int at = (slot(visit, w) * Tile::totals + which) * Tile::elements;
+    return {summaries_address + static_cast<unsigned>(sizeof(Summary)) * at};
+  }
   __device__ int& crosses(const Visit& visit, int w) const { return crossed[slot(visit, w)]; }
   __device__ int& exponent(const Visit& visit, int w) const {
     return exponents[slot(visit, w) * (1 + Tile::tiles)];
@@ -153,6 +76,7 @@ struct MatrixBlock {
 
   // ---- shares
 
+  __device__ int member() const { return static_cast<int>(blockIdx.x) % scan.team; }
   __device__ std::int64_t runs() const {
     return scan.layout.sequences() * (scan.segments - scan.only_totals);
   }
@@ -163,15 +87,19 @@ struct MatrixBlock {
                        at = scan.only_totals ? run : runs() - 1 - run;
     return {run, at / each, at % each, 0, number};
   }
+  __device__ Visit first_visit() const { return visit_of(blockIdx.x / scan.team, 0); }
   __device__ Visit next(Visit visit) const {
-    if (visit.wave + 1 == scan.waves) return visit_of(visit.run + gridDim.x, visit.number + 1);
+    if (visit.wave + 1 == scan.waves) {
+      return visit_of(visit.run + gridDim.x / scan.team, visit.number + 1);
+    }
     ++visit.number;
     ++visit.wave;
     return visit;
   }
   __device__ bool exists(const Visit& visit) const { return visit.run < runs(); }
   __device__ std::int64_t first_step(const Visit& visit, int w) const {
-    return visit.segment * scan.span + (visit.wave * Tile::workers + w) * scan.chunk;
+    const std::int64_t tile = visit.wave * scan.team + member();
+    return visit.segment * scan.span + (tile * Tile::workers + w) * scan.chunk;
   }
   /// Steps from there to the segment's end; none or less where it is beyond.
   __device__ std::int64_t steps_from(const Visit& visit, std::int64_t step) const {

@@ -38,14 +38,43 @@ __device__ void multiply(Fragment<MT, NT>& x, double by) {
   }
 }
 
-/// Brings the largest |x| into [1, 2) where it is further than 2^±slack from there; the exponent
-/// that was taken out. The same for all lanes.
+/// The upper half of the largest |x|'s bits, which nearly always says what exponent_field would, at
+/// a fraction of the instructions. The same for all lanes.
 template <int MT, int NT>
-__device__ int take_exponent(Fragment<MT, NT>& x, int slack) {
-  const int field = exponent_field<double>(x), exponent = ::min(field - 1023, 1022);
+__device__ unsigned upper_half(const Fragment<MT, NT>& x) {
+  unsigned most = 0;
+#pragma unroll
+  for (int i = 0; i < (NT == 1 ? 1 : 2 * MT); ++i) {  // the lower half of 16 rows may be unused
+#pragma unroll
+    for (const auto& tile : x.values[i]) {
+      for (const double value : tile) {
+        most = ::max(most, static_cast<unsigned>(__double2hiint(value)) & 0x7FFFFFFFu);
+      }
+    }
+  }
+  return __reduce_max_sync(0xFFFFFFFFu, most);
+}
+template <class T, int MT, int NT>
+__device__ int exponent_field(const Fragment<MT, NT>& x, unsigned upper) {
+  constexpr unsigned ones = sizeof(T) == 2 ? 0xFF000 : 0xFFFFF;  // that a mantissa rounds up from
+  const bool might_round_up = (~upper & ones) == 0, finite = upper < 0x7FF00000u;
+  return finite && !might_round_up ? static_cast<int>(upper >> 20) : exponent_field<T>(x);
+}
+
+/// Brings the largest |x|, whose `upper` half is given, into [1, 2) where it is further than
+/// 2^±slack from there; the exponent that was taken out. The same for all lanes.
+template <int MT, int NT>
+__device__ int take_exponent(Fragment<MT, NT>& x, int slack, unsigned& upper) {
+  const int field = exponent_field<double>(x, upper), exponent = ::min(field - 1023, 1022);
   if (!is_normal(field) || abs(exponent) <= slack) return 0;
   multiply(x, two_to(-exponent));
+  upper = upper_half(x);
   return exponent;
+}
+template <int MT, int NT>
+__device__ int take_exponent(Fragment<MT, NT>& x, int slack) {
+  unsigned upper = upper_half(x);
+  return take_exponent(x, slack, upper);
 }
 
 }  // namespace scangrad::cuda

@@ -14,22 +14,18 @@
 // followers, do what is in between, for one tile while the workers walk the one before and multiply
 // out the one after; and the one after that is on its way.
 //
-// Where there are too few sequences to fill the GPU they are cut into segments. A first kernel
-// multiplies these out, and in the second one each block begins with the product of what stands
-// before its segment. That reads
-// the elements twice; a hand-over from block to block within one kernel, which does not, took
-// longer.
+// Where there are too few sequences to fill the GPU, two blocks share each: they take tiles in
+// turn, and hand the state to each other. Where even that would leave many blocks idle, sequences
+// are cut into segments. A first kernel multiplies these out, and in the second one each block
+// begins with the product of what stands before its segment. That reads the elements twice.
 //
 // All products are always of the same factors in the same order, so results are the same bit for
 // bit.
 namespace scangrad::cuda {
 
-/// All warps of the block, wherever in the code they are.
-__device__ inline void meet() { asm volatile("barrier.sync 0;" ::: "memory"); }
-
 template <class Block>
 __device__ void work(const Block& block) {
-  Visit visit = block.visit_of(blockIdx.x, 0), ahead = visit;
+  Visit visit = block.first_visit(), ahead = visit;
   for (int i = 0; i < Block::Tile::buffers; ++i, ahead = block.next(ahead)) {
     block.begin_chunk(ahead);
   }
@@ -64,12 +60,20 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
   using Tile = typename Block::Tile;
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ int crossed[2 * Tile::workers], exponents[2 * Tile::workers * (1 + Tile::tiles)];
+  __shared__ std::uint64_t barriers[2 * Tile::tiles];
   T* const operands = reinterpret_cast<T*>(memory + Tile::fixed_bytes);
   const int warp = static_cast<int>(threadIdx.x / 32);
   const bool works = warp < Tile::workers;
+  auto address = static_cast<unsigned>(__cvta_generic_to_shared(memory));
+  asm volatile("" : "+r"(address));  // hides where it is from, lest it be found again and again
+  const int rank = works ? warp : warp - Tile::workers, tile = works ? 0 : rank % Tile::tiles;
+  const Handover handover{
+      address + static_cast<unsigned>(Tile::summary_bytes) + tile * 2 * Tile::pieces * 512,
+      static_cast<unsigned>(__cvta_generic_to_shared(barriers + 2 * tile))};
   const Block block{scan,      reinterpret_cast<typename Tile::Summary*>(memory),
+                    address,   handover,
                     operands,  crossed,
-                    exponents, works ? warp : warp - Tile::workers};
+                    exponents, rank};
   if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
     const int count = Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
@@ -77,40 +81,76 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
     }
     __syncthreads();
   }
-  if (works) return work(block);
-  Carried<Block> carried = {};
-  bool starts = false;
-  meet();
-  for (Visit visit = block.visit_of(blockIdx.x, 0); block.exists(visit);
-       visit = block.next(visit)) {
-    if (scan.only_totals) {
-      add_to_totals(block, visit, carried, starts);
-    } else {
-      follow(block, visit, carried);
-    }
-    meet();
+#if __CUDA_ARCH__ >= 900
+  if (scan.team > 1) {
+    if (!works && rank < Tile::tiles && threadIdx.x % 32 == 0) handover.initialise();
+    meet_cluster();
   }
+#endif
+  if (works) {
+    work(block);
+  } else if (scan.only_totals) {
+    meet();
+    make_totals(block);
+  } else {
+    meet();
+    follow(block);
+  }
+  if (scan.team > 1) meet_cluster();  // shared memory lasts as long as its block
 }
 
 // ---- on the host
 
 inline std::int64_t share(std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; }
 
-/// Into how many segments each sequence is cut: none where sequences keep most of the GPU busy,
-/// else as few as keep nearly as much of it busy as can be.
-inline std::int64_t segments_for(std::int64_t sequences, std::int64_t count, int workers,
-                                 int blocks) {
-  const auto busy = [&](std::int64_t segments) {
-    const std::int64_t runs = sequences * segments;
-    return static_cast<double>(runs) / static_cast<double>(share(runs, blocks) * blocks);
+/// How many teams of two blocks can be at work at once; none where the code is for GPUs before
+/// Hopper, whose blocks cannot hand anything over.
+template <class T, int NT, MatrixPass pass>
+int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
+  cudaFuncAttributes compiled;
+  check_call(cudaFuncGetAttributes(&compiled, kernel), "cudaFuncGetAttributes");
+  if (compiled.ptxVersion < 90) return 0;
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {2, 1, 1};
+  cudaLaunchConfig_t launch = {};
+  launch.gridDim = 2;
+  launch.blockDim = MatrixTile<T, NT, pass>::threads;
+  launch.dynamicSmemBytes = MatrixTile<T, NT, pass>::most_bytes;
+  launch.attrs = &cluster;
+  launch.numAttrs = 1;
+  int pairs = 0;
+  check_call(cudaOccupancyMaxActiveClusters(&pairs, kernel, &launch),
+             "cudaOccupancyMaxActiveClusters");
+  return pairs;
+}
+
+/// How sequences are shared out: in segments, or each by a team of blocks.
+struct Shares {
+  std::int64_t segments;
+  int team;
+};
+/// The quickest, if a block always takes as long for a step, and reading segments twice costs half
+/// as much again.
+template <class PairsAtOnce>
+Shares shares_for(std::int64_t sequences, std::int64_t count, int workers, int blocks,
+                  const PairsAtOnce& pairs_at_once) {
+  Shares best{1, 1};
+  double least = static_cast<double>(share(sequences, blocks));
+  const auto consider = [&](double time, Shares shares) {
+    if (time >= 0.95 * least) return;
+    least = time;
+    best = shares;
   };
-  if (busy(1) > 0.6) return 1;
+  if (2 * sequences <= blocks && count > 2 * workers && sequences <= pairs_at_once()) {
+    consider(0.5, {1, 2});
+  }
   const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, 64);
-  double best = 0;
-  for (std::int64_t n = 1; n <= most; ++n) best = std::max(best, busy(n));
-  std::int64_t segments = 1;
-  while (busy(segments) < 0.95 * best) ++segments;
-  return segments;
+  for (std::int64_t segments = 2; segments <= most; ++segments) {
+    const auto rounds = static_cast<double>(share(sequences * segments, blocks));
+    consider(1.5 * rounds / static_cast<double>(segments), {segments, 1});
+  }
+  return best;
 }
 
 template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
@@ -119,23 +159,34 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
   using Tile = MatrixTile<T, NT, pass>;
   const std::int64_t sequences = scan.layout.sequences(), count = scan.layout.count;
   const int blocks = multiprocessors(device.index);
-  scan.segments = segments_for(sequences, count, Tile::workers, blocks);
-  scan.span = share(count, scan.segments);
-  scan.waves = share(scan.span, std::int64_t{Tile::workers} * Tile::most_steps);
-  scan.chunk = static_cast<int>(share(scan.span, Tile::workers * scan.waves));
-  scan.waves = share(scan.span, std::int64_t{Tile::workers} * scan.chunk);
-  scan.segments = share(count, scan.span);
-
   const DeviceGuard guard(device.index);
   const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
-  const std::size_t bytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
-                                                    static_cast<std::size_t>(scan.chunk);
   check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(Tile::most_bytes)),
              "cudaFuncSetAttribute");
+  const Shares shares = shares_for(sequences, count, Tile::workers, blocks,
+                                   [=] { return pairs_at_once<T, NT, pass>(kernel); });
+  const std::int64_t at_once = std::int64_t{Tile::workers} * shares.team;  // chunks of a wave
+  scan.team = shares.team;
+  scan.span = share(count, shares.segments);
+  scan.waves = share(scan.span, at_once * Tile::most_steps);
+  scan.chunk = static_cast<int>(share(scan.span, at_once * scan.waves));
+  scan.waves = share(scan.span, at_once * scan.chunk);
+  scan.segments = share(count, scan.span);
+
   const auto start = [&](std::int64_t runs) {
-    kernel<<<static_cast<unsigned>(std::min<std::int64_t>(runs, blocks)), Tile::threads, bytes,
-             stream(device.index)>>>(scan);
+    cudaLaunchAttribute cluster;
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {static_cast<unsigned>(scan.team), 1, 1};
+    cudaLaunchConfig_t launch = {};
+    launch.gridDim = static_cast<unsigned>(std::min<std::int64_t>(runs * scan.team, blocks));
+    launch.blockDim = Tile::threads;
+    launch.dynamicSmemBytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
+                                                      static_cast<std::size_t>(scan.chunk);
+    launch.stream = stream(device.index);
+    launch.attrs = &cluster;
+    launch.numAttrs = scan.team > 1 ? 1 : 0;
+    check_call(cudaLaunchKernelEx(&launch, kernel, scan), "cudaLaunchKernelEx");
     check_launch(device.index, where);
   };
   Tensor memory;

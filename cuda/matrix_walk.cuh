@@ -77,9 +77,10 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
   int exponent = 0;
   auto x = entering_scaled(block, visit, exponent);
   int told = exponent;  // of 0, ∞ and NaN it stays what it was
+  unsigned upper = upper_half(x);
   const std::int64_t size = block.size_of_state();
   const auto tell = [&](T* mantissa, std::int32_t* its_exponent) {
-    const int field = exponent_field<T>(x);
+    const int field = exponent_field<T>(x, upper);
     const int shift = is_normal(field) ? ::min(field - 1023, 1022) : 0;
     if (is_normal(field)) told = exponent + shift;
     store_state(block, mantissa, x, two_to(-shift));
@@ -90,6 +91,7 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
     if (block.cut(c, step)) {
       block.fill_identity(x, 0);
       exponent = told = 0;
+      upper = upper_half(x);
     }
     if (block.exclusive() && c.first + step == 0 && !block.cut(c, step)) {
       // The initial state is returned as it was given.
@@ -102,7 +104,8 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
     typename Block::State y = {};
     add_product<false>(y, x, block.operand(visit, step, 0));
     x = y;
-    exponent += take_exponent(x, Block::Tile::slack);
+    upper = upper_half(x);
+    exponent += take_exponent(x, Block::Tile::slack, upper);
     if (!block.exclusive()) tell(scan.states + to * size, scan.exponents + to);
   }
   if (block.is_last(c)) {

@@ -86,6 +86,14 @@ void check(const Case& c, ScanOptions options, bool starts, bool resets, double 
   }
 }
 
+/// How far 2^e S is from the expected one, beside that one's size.
+double scaled_distance(const Tensor& mantissa, const Tensor& exponent, const Tensor& mantissa_e,
+                       const Tensor& exponent_e) {
+  const Tensor by = cast(to(exponent, Device{}) - exponent_e, f64);
+  const Tensor factor = unsqueeze(unsqueeze(pow(full({}, 2, {f64}), by), -1), -1);
+  return distance(cast(to(mantissa, Device{}), f64) * factor, mantissa_e);
+}
+
 }  // namespace
 
 TEST_CASE("cuda: matrix scans of every order, with every option, are the plain loop's") {
@@ -104,20 +112,26 @@ TEST_CASE("cuda: matrix scans of every order, with every option, are the plain l
   }
 }
 
+// Some 42 to 66 sequences are shared by two blocks each, which hand the state to each other, on 132
+// multiprocessors; of fewer by blocks that each take a segment.
 TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loop's") {
   if (!has_cuda()) return;
   int setting = 0;
-  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{{1, 1000, 8},
-                                                                                    {1, 2049, 4},
-                                                                                    {3, 1025, 16},
-                                                                                    {2, 5000, 3},
-                                                                                    {1, 700, 32},
-                                                                                    {5, 333, 16},
-                                                                                    {1, 257, 20},
-                                                                                    {64, 129, 8},
-                                                                                    {200, 40, 8},
-                                                                                    {140, 200, 16},
-                                                                                    {70, 64, 32}}) {
+  for (const auto& [sequences, steps, n] :
+       std::vector<std::array<std::int64_t, 3>>{{1, 1000, 8},
+                                                {1, 2049, 4},
+                                                {3, 1025, 16},
+                                                {2, 5000, 3},
+                                                {1, 700, 32},
+                                                {5, 333, 16},
+                                                {1, 257, 20},
+                                                {64, 129, 8},
+                                                {200, 40, 8},
+                                                {140, 200, 16},
+                                                {70, 64, 32},
+                                                {20, 400, 16},
+                                                {45, 90, 5},
+                                                {66, 150, 32}}) {
     for (int i = 0; i < 3; ++i, setting = (setting + 7) % 16) {
       const ScanOptions options{
           .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
@@ -157,8 +171,8 @@ TEST_CASE("cuda: NaN and ∞ in one sequence, or before a reset, stay there") {
 
 TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the address") {
   if (!has_cuda()) return;
-  for (const auto& [sequences, steps, n] :
-       std::vector<std::array<std::int64_t, 3>>{{2, 3000, 16}, {300, 70, 8}, {8, 500, 32}}) {
+  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{
+           {2, 3000, 16}, {300, 70, 8}, {8, 500, 32}, {50, 300, 16}}) {
     const Tensors in{near_orthogonal({sequences, steps, n, n}, 1)};
     const Tensors once = results(in, {}, {.dim = 1}, Device::cuda(), f32, f32);
     for (int i = 0; i < 10; ++i) {
@@ -189,22 +203,46 @@ TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float
         for (const auto& [dtype, tolerance] : {std::pair{f64, 1e-9}, {f32, 5e-3}}) {
           const ScaledScanResult got =
               matmul_scan_scaled(cast(to(m, Device::cuda()), dtype), options);
-          // 2^e S of both, beside the expected one's size.
-          const auto off = [&](const Tensor& mantissa, const Tensor& exponent,
-                               const Tensor& mantissa_e, const Tensor& exponent_e) {
-            const Tensor by = cast(to(exponent, Device{}) - exponent_e, f64);
-            const Tensor factor = unsqueeze(unsqueeze(pow(full({}, 2, {f64}), by), -1), -1);
-            return distance(cast(to(mantissa, Device{}), f64) * factor, mantissa_e);
-          };
           INFO("S " << sequences << " T " << steps << " n " << n << " " << name(dtype) << " scale "
                     << scale << " setting " << setting);
-          CHECK(off(got.states, got.exponents, expected.states, expected.exponents) < tolerance);
-          CHECK(off(got.last, got.last_exponent, expected.last, expected.last_exponent) <
+          CHECK(scaled_distance(got.states, got.exponents, expected.states, expected.exponents) <
                 tolerance);
-          const Tensor largest = amax(abs(cast(got.states, f64)), {-2, -1});
+          CHECK(scaled_distance(got.last, got.last_exponent, expected.last,
+                                expected.last_exponent) < tolerance);
+        }
+        for (const DType dtype : {f64, f32, bf16}) {  // as each rounds
+          const Tensor rounded = cast(to(m, Device::cuda()), dtype);
+          const Tensor states = cast(matmul_scan_scaled(rounded, options).states, f64);
+          const Tensor largest = amax(abs(states), {-2, -1});
+          INFO("S " << sequences << " n " << n << " " << name(dtype) << " setting " << setting);
           CHECK(min(largest).item<double>() >= 1);
           CHECK(max(largest).item<double>() < 2);
         }
+      }
+    }
+  }
+}
+
+// What a segment makes of a state is 0 then, or has rows that are 0, whose exponents say nothing.
+TEST_CASE("cuda: a scaled scan is the CPU's after matrices of zeros, or with rows of them, too") {
+  if (!has_cuda()) return;
+  for (const std::int64_t n : {8, 16, 32}) {
+    for (const std::int64_t zero_rows : {n / 2, n}) {
+      Tensor m = (eye(n, {f64}) + random({1, 4000, n, n}, 1, 0.1)) * 1.3;
+      Tensor place = m.as_strided({zero_rows, n}, {n, 1}, 700 * n * n);
+      copy_(place, zeros({zero_rows, n}, {f64}));
+      const ScaledScanResult expected = matmul_scan_scaled(m, {.dim = 1});
+      const Tensor x = cast(to(m, Device::cuda()), f32).detach().requires_grad_();
+      const ScaledScanResult got = matmul_scan_scaled(x, {.dim = 1});
+      INFO("n " << n << " rows of zeros " << zero_rows);
+      CHECK(scaled_distance(got.states.detach(), got.exponents, expected.states,
+                            expected.exponents) < 1e-3);
+      const Tensor weights = ones_like(got.states.detach());
+      const Tensor gradient = grad(Tensors{got.states}, Tensors{x}, {.grad_outputs = {weights}})[0];
+      CHECK(all(isfinite(gradient)).item<bool>());
+      CHECK(all(isfinite(got.states.detach())).item<bool>());
+      if (zero_rows == n) {
+        CHECK(max(abs(slice(got.states.detach(), 1, 700))).item<double>() == 0);
       }
     }
   }

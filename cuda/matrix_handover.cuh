@@ -1,0 +1,79 @@
+#pragma once
+#include <scangrad/cuda/fragments.cuh>
+
+// How a block of a cluster hands 16 rows of a state to the next one: a warp stores them straight
+// into the other's shared memory, where a barrier counts the bytes that arrive (sm_90). By way of
+// global memory it would take ten times as long, since a multiprocessor's loads wait in line behind
+// all that it has asked for before.
+namespace scangrad::cuda {
+
+/// Where the rows arrive that a warp is given, in shared memory: two places, used in turn, each
+/// with its barrier.
+struct Handover {
+  unsigned places, barriers;  // addresses: (2, pieces, lanes) of 16 bytes; (2) of 8
+
+#if __CUDA_ARCH__ >= 900
+  __device__ unsigned barrier(unsigned number) const { return barriers + 8 * (number % 2); }
+  template <int pieces>
+  __device__ unsigned place(unsigned number) const {
+    return places + (number % 2 * pieces * 32 + threadIdx.x % 32) * 16;
+  }
+
+  __device__ void initialise() const {
+    for (unsigned i = 0; i < 2; ++i) {
+      asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier(i)) : "memory");
+    }
+  }
+  /// Gives the lane's pieces to the same warp of block `rank`, as the number-th that it takes.
+  template <int pieces>
+  __device__ void give(const double (&values)[pieces][2], unsigned rank, unsigned number) const {
+    const auto there = [rank](unsigned address) {
+      unsigned result;
+      asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(rank));
+      return result;
+    };
+    const unsigned to = there(place<pieces>(number)), arrived = there(barrier(number));
+#pragma unroll
+    for (int i = 0; i < pieces; ++i) {
+      asm volatile(
+          "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f64 [%0], {%1, %2}, [%3];" ::
+              "r"(to + i * 32 * 16),
+          "d"(values[i][0]), "d"(values[i][1]), "r"(arrived)
+          : "memory");
+    }
+  }
+  /// The lane's pieces, when they are there.
+  template <int pieces>
+  __device__ void take(double (&values)[pieces][2], unsigned number) const {
+    if (threadIdx.x % 32 == 0) {
+      asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier(number)),
+                   "r"(pieces * 32 * 16)
+                   : "memory");
+    }
+    unsigned there = 0;
+    while (there == 0) {
+      asm volatile(
+          "{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+          : "=r"(there)
+          : "r"(barrier(number)), "r"(number / 2 % 2)
+          : "memory");
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < pieces; ++i) {
+      asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];"
+                   : "=d"(values[i][0]), "=d"(values[i][1])
+                   : "r"(place<pieces>(number) + i * 32 * 16));
+    }
+  }
+#endif
+};
+
+/// All threads of a cluster.
+__device__ inline void meet_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive; barrier.cluster.wait;" ::: "memory");
+#endif
+}
+
+}  // namespace scangrad::cuda

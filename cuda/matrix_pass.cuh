@@ -1,0 +1,102 @@
+#pragma once
+#include <scangrad/cuda/fragments.cuh>
+#include <scangrad/cuda/scan_layout.cuh>
+
+#include <type_traits>
+
+// What a pass of a scan of matrices reads and writes, and the sizes of what its blocks and warps
+// take of it.
+namespace scangrad::cuda {
+
+enum class MatrixPass { product, scaled, affine, backward };
+
+/// What a pass reads and writes; (outer, T, inner, …) unless said otherwise, null for none.
+template <class T>
+struct MatrixScan {
+  Layout layout;
+  int rows, n;  // of a state; elements a are n × n
+  bool exclusive;
+  bool starts_at_one;  // the identity is I rather than 0
+  const T* a = nullptr;
+  const T* b = nullptr;        // affine: what is added; backward: the states' gradients
+  const T* initial = nullptr;  // (outer, inner, rows, n)
+  T* states = nullptr;
+  T* last = nullptr;  // (outer, inner, rows, n)
+  const std::int32_t* initial_exponent = nullptr;
+  std::int32_t *exponents = nullptr, *last_exponent = nullptr;
+  // backward: `a`, `initial` and `forward`, the states, are the forward's
+  const T* forward = nullptr;
+  const T* g_last = nullptr;
+  const T* scales = nullptr;  // (outer, T, inner): the scan is of a_t scale_t
+  T *da = nullptr, *db = nullptr, *d_initial = nullptr;
+  bool packs = false;  // may matrices be read and written 16 bytes at a time?
+
+  // How the work is shared out: sequences, or segments of `span` steps of them, are runs. A block
+  // takes one after another, wave by wave; or a team of blocks one.
+  std::int64_t segments = 1, span = 0;
+  int team = 1;
+  int chunk = 1;             // steps of a warp in a wave
+  std::int64_t waves = 1;    // of a run
+  double* totals = nullptr;  // (outer, inner, segments, P and R): what each makes of a state
+  int* marks = nullptr;  // (outer, inner, segments, 1 + tiles): whether R alone counts; exponents
+                         // of P's rows
+  bool only_totals = false;  // writes these alone, of all segments but the last
+};
+
+/// The sizes of a block, whose warps are workers, with a chunk each, and then followers, with 16
+/// rows of the state each or, where totals are asked for, of P or R.
+template <class T, int NT, MatrixPass pass>
+struct MatrixTile {
+  static constexpr bool backward = pass == MatrixPass::backward;
+  static constexpr bool affine = pass == MatrixPass::affine || backward;
+  static constexpr bool scaled = pass == MatrixPass::scaled;
+  static constexpr int elements = 64 * NT * NT;
+  static constexpr int tiles = row_tiles<NT>;
+  static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
+  static constexpr int totals = affine ? 2 : 1;                   // P and R
+  static constexpr int workers = NT == 1   ? 13
+                                 : NT == 2 ? (affine ? 6 : 8)
+                                           : (sizeof(T) == 8 ? 2
+                                              : affine       ? 4
+                                                             : 6);
+  static constexpr int followers = tiles * totals;
+  static constexpr int threads = 32 * (workers + followers);
+  /// P, which makes room for the state that enters, and R are kept in float64, or where that would
+  /// leave no room for tiles, in float32: of single steps they are then exact.
+  using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
+  /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
+  /// its product with a step's matrix of T.
+  static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
+  /// For how many steps one need not look: 2^±slack times so many elements of T is a float64.
+  static constexpr int steps_of_slack = sizeof(T) == 8 ? 1 : 4;
+  static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
+  /// What a follower's lane hands over: its part of 16 rows, and of a scaled state the exponent.
+  static constexpr int pieces = (NT == 1 ? 1 : 2 * NT) + scaled;
+  static constexpr std::size_t summary_bytes = sizeof(Summary) * 2 * workers * totals * elements;
+  static constexpr std::size_t fixed_bytes = summary_bytes + std::size_t{2} * tiles * pieces * 512;
+  static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;
+  static constexpr std::size_t most_bytes = 226 << 10;  // of shared memory, sm_90; some is static
+  static constexpr int most_steps =
+      static_cast<int>((most_bytes - fixed_bytes) / (buffers * workers * step_bytes));
+  static_assert(most_steps > 0);
+};
+
+/// A block's turn at a wave of a segment.
+struct Visit {
+  std::int64_t run;  // counts the segments
+  std::int64_t sequence, segment, wave;
+  unsigned number;
+};
+
+/// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
+struct Chunk {
+  std::int64_t first;
+  int steps;
+  std::int64_t place, stride;  // of the first step's block of values, and to the next one's
+  const bool* cuts;            // of the first step; null for none
+  std::int64_t cut_stride;
+
+  __device__ std::int64_t at(int step) const { return place + step * stride; }
+};
+
+}  // namespace scangrad::cuda

@@ -1,0 +1,274 @@
+#pragma once
+#include <scangrad/cuda/matrix_block.cuh>
+
+// What chunks make of a state, x ↦ x P + R; how a state goes through them; and where sequences are
+// cut, what segments make of it.
+namespace scangrad::cuda {
+
+/// A chunk multiplied out to P and R in shared memory. Where a segment starts in it, R alone is
+/// what leaves it; or P, of the steps from there on, where there is no R.
+template <class Block>
+__device__ void reduce(const Block& block, const Visit& visit, const Chunk& c) {
+  using Tile = typename Block::Tile;
+  using Form = typename Block::Form;
+  constexpr int NT = Block::NT;
+  constexpr bool transposed = Block::transposed;
+  if (c.steps == 0) return;
+  bool starts = false;
+  int exponent = 0;
+  const auto element = [&](int step) { return block.operand(visit, step, 0); };
+  if constexpr (Tile::affine && NT <= 2) {
+    // P above R in one fragment: the step's element is read once for both.
+    constexpr int groups = row_groups<NT>;
+    Fragment<NT, NT> x = {};
+    for (int step = 0; step < c.steps; ++step) {
+      const bool is_cut = block.cut(c, step);
+      starts = starts || is_cut;
+      Fragment<NT, NT> y = {};
+      if (step == 0) {
+        Form::template begin<transposed>(y, element(step));
+        block.apply_scale(y, c, step);
+      }
+      load_into<false, groups, groups>(y, block.operand(visit, step, 1));
+      if (step > 0 && !is_cut) {
+        block.apply_scale(x, c, step);
+        Form::template add_product<transposed>(y, x, element(step));
+      }
+      x = y;
+    }
+    store_from<0, groups>(block.product(visit, block.warp), x);
+    store_from<groups, groups>(block.sum(visit, block.warp), x);
+  } else {
+    typename Block::State x = {};
+    for (int step = 0; step < c.steps; ++step) {
+      const bool is_cut = block.cut(c, step);
+      starts = starts || is_cut;
+      if (Tile::affine && starts) break;  // P does not count
+      typename Block::State y = {};
+      if (step == 0 || is_cut) {
+        Form::template begin<transposed>(y, element(step));
+        block.apply_scale(y, c, step);
+        exponent = 0;
+      } else {
+        block.apply_scale(x, c, step);
+        Form::template add_product<transposed>(y, x, element(step));
+      }
+      x = y;
+      if constexpr (Tile::scaled) {
+        const bool last = step + 1 == c.steps;
+        if (last || step % Tile::steps_of_slack == Tile::steps_of_slack - 1) {
+          exponent += take_exponent(x, last ? 0 : Tile::slack);
+        }
+      }
+    }
+    store_fragment(block.product(visit, block.warp), x);
+    if constexpr (Tile::affine) {
+      for (int step = 0; step < c.steps; ++step) {
+        auto y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
+        if (step > 0 && !block.cut(c, step)) {
+          block.apply_scale(x, c, step);
+          Form::template add_product<transposed>(y, x, element(step));
+        }
+        x = y;
+      }
+      store_fragment(block.sum(visit, block.warp), x);
+    }
+  }
+  if (threadIdx.x % 32 == 0) {
+    block.crosses(visit, block.warp) = starts;
+    block.exponent(visit, block.warp) = exponent;
+  }
+}
+
+/// Of rows that are all 0.
+inline constexpr int no_exponent = -(1 << 30);
+
+/// What a chunk, a tile or a segment makes of a state, in registers: loaded before it is needed.
+/// `sums`: R, and not P alone.
+template <class Block, bool sums>
+struct Total {
+  static constexpr int NT = Block::NT;
+  /// Whether P's rows, which are the state itself where a segment starts, may be asked for.
+  static constexpr bool alone = !Block::is_plain && !Block::Tile::affine;
+  double p[tile_pairs<NT>][in_pair<NT>][NT][2];
+  typename Block::Rows r;     // of R, where sums; of P, where alone and `crosses`
+  bool crosses = false;       // a segment starts in it
+  int exponent = 0;           // of P
+  int own_exponents[2] = {};  // of its rows from 0 and from 16 on, as they are in memory
+
+  __device__ void set_marks(bool crosses_, int exponent_) {
+    crosses = crosses_;
+    exponent = own_exponents[0] = own_exponents[1] = exponent_;
+  }
+  template <class Matrix>
+  __device__ void load(Matrix product, Matrix sum, int first_row) {
+#pragma unroll
+    for (int pair = 0; pair < tile_pairs<NT>; ++pair) load_right<false, NT>(p[pair], product, pair);
+    if constexpr (sums) r = load_fragment<false, 1, NT>(sum, first_row);
+    if constexpr (alone) {
+      if (crosses) r = load_fragment<false, 1, NT>(product, first_row);
+    }
+  }
+  /// Rows 16 pair … have an exponent each: makes them one.
+  __device__ void align(const int* of_rows) {
+    const int most = ::max(of_rows[0], of_rows[1]);
+    exponent = most == no_exponent ? 0 : most;
+    for (int i = 0; i < 2; ++i) own_exponents[i] = of_rows[i] == no_exponent ? 0 : of_rows[i];
+#pragma unroll
+    for (int pair = 0; pair < tile_pairs<NT>; ++pair) {
+      const double times = two_to(::max(of_rows[pair] - exponent, -1022));
+#pragma unroll
+      for (auto& tile : p[pair]) {
+#pragma unroll
+        for (auto& column : tile) {
+          for (double& value : column) value *= times;
+        }
+      }
+    }
+  }
+};
+
+/// 16 rows of a state, x · 2^exponent; or of the P that successive totals make together.
+template <class Block>
+struct Carried {
+  typename Block::Rows x;
+  int exponent;
+
+  /// x ← x P + R.
+  template <bool sums>
+  __device__ void step_over(const Total<Block, sums>& total, int first_row) {
+    if (Block::is_plain || !total.crosses || (Block::Tile::affine && !sums)) {
+      typename Block::Rows y = {};
+      if constexpr (sums) y = total.r;
+#pragma unroll
+      for (int pair = 0; pair < tile_pairs<Block::NT>; ++pair) {
+#pragma unroll
+        for (int k = 0; k < in_pair<Block::NT>; ++k) {
+          add_tile(y, x, total.p[pair][k], 2 * pair + k);
+        }
+      }
+      x = y;
+      exponent += total.exponent;
+    } else {
+      x = total.r;
+      exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
+    }
+    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
+  }
+};
+
+/// f(total, i) for i < count in turn, load(total, i) of the next one on its way meanwhile, where
+/// there are registers for two.
+template <class Block, bool sums, class Load, class F>
+__device__ void for_each_total(int count, Load load, F f) {
+  Total<Block, sums> even, odd;
+  if constexpr (Block::NT == 4) {
+    for (int i = 0; i < count; ++i) {
+      load(even, i);
+      f(even, i);
+    }
+    return;
+  }
+  if (count == 0) return;
+  load(even, 0);
+  for (int i = 0;; i += 2) {
+    load(odd, ::min(i + 1, count - 1));
+    f(even, i);
+    if (i + 1 == count) return;
+    load(even, ::min(i + 2, count - 1));
+    f(odd, i + 1);
+    if (i + 2 == count) return;
+  }
+}
+
+template <class Block, bool sums, class F>
+__device__ void for_each_chunk(const Block& block, const Visit& visit, int first_row, F f) {
+  for_each_total<Block, sums>(
+      block.chunks(visit),
+      [&](Total<Block, sums>& total, int w) {
+        if constexpr (!Block::is_plain || Block::Tile::scaled) {
+          total.set_marks(block.crosses(visit, w), block.exponent(visit, w));
+        }
+        total.load(block.shared(visit, w, 0), block.shared(visit, w, Block::Tile::affine),
+                   first_row);
+      },
+      f);
+}
+
+// ---- from segment to segment
+
+/// 16 rows of what successive totals make of a state together: of their P, or of their R.
+template <class Block, bool of_sum>
+struct Growing {
+  Carried<Block> rows;
+  bool starts;
+
+  __device__ void begin(int first_row) {
+    *this = {};
+    if constexpr (!of_sum) {
+      for_all_runs(rows.x, first_row, [](int row, int column, auto& run) {
+        for (double* const value : run) *value = row == column++ ? 1.0 : 0.0;
+      });
+    }
+  }
+  __device__ void step_over(const Total<Block, of_sum>& total, int first_row) {
+    starts = starts || total.crosses;
+    rows.step_over(total, first_row);
+  }
+  /// Of rows that are all 0 there is none.
+  __device__ int exponent() const {
+    constexpr bool each_has_its_own = Block::Tile::scaled && Block::Tile::tiles == 2;
+    return each_has_its_own && exponent_field<double>(rows.x) == 0 ? no_exponent : rows.exponent;
+  }
+};
+
+template <class Block>
+__device__ std::int64_t total_index(const Block& block, const Visit& visit, std::int64_t segment) {
+  return visit.sequence * block.scan.segments + segment;
+}
+template <class Block>
+__device__ double* total_memory(const Block& block, std::int64_t index) {
+  return block.scan.totals + index * Block::Tile::totals * Block::Tile::elements;
+}
+
+/// A wave more of a segment in 16 rows of its P, or of its R; at its end they are written.
+template <class Block, bool of_sum>
+__device__ void add_to_total(const Block& block, const Visit& visit, Growing<Block, of_sum>& total,
+                             int first_row) {
+  using Tile = typename Block::Tile;
+  if (visit.wave == 0) total.begin(first_row);
+  for_each_chunk<Block, of_sum>(block, visit, first_row,
+                                [&](const auto& chunk, int) { total.step_over(chunk, first_row); });
+  if (visit.wave + 1 < block.scan.waves) return;
+  const std::int64_t index = total_index(block, visit, visit.segment);
+  store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.rows.x,
+                 first_row);
+  if constexpr (!of_sum) {
+    int* const marks = block.scan.marks + index * (1 + Tile::tiles);
+    const int exponent = total.exponent();
+    if (threadIdx.x % 32 == 0) {
+      if (block.warp == 0) marks[0] = total.starts;
+      marks[1 + block.warp] = exponent;
+    }
+  }
+}
+/// The totals of the block's runs, all waves of them.
+template <class Block, bool of_sum>
+__device__ void make_totals(const Block& block, int first_row) {
+  Growing<Block, of_sum> total = {};
+  for (Visit visit = block.first_visit(); block.exists(visit); visit = block.next(visit)) {
+    add_to_total(block, visit, total, first_row);
+    meet();
+  }
+}
+template <class Block>
+__device__ void make_totals(const Block& block) {
+  using Tile = typename Block::Tile;
+  const int first_row = block.warp % Tile::tiles * 16;
+  if constexpr (Tile::affine) {
+    if (block.warp >= Tile::tiles) return make_totals<Block, true>(block, first_row);
+  }
+  make_totals<Block, false>(block, first_row);
+}
+
+}  // namespace scangrad::cuda

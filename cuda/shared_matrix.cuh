@@ -1,0 +1,163 @@
+#pragma once
+#include <scangrad/cuda/launch.cuh>
+
+// Small matrices in shared memory, of order n ≤ 8 NT, NT = 1, 2 or 4, padded with zeros to 8 NT, as
+// fragments (fragments.cuh) are read from them and written to them.
+namespace scangrad::cuda {
+
+/// Where element (r + more, c) of a padded matrix lies; the bits of `more` are not in r. Packs of
+/// 16 bytes are permuted within 128, so that the reads below, of rows 4 apart and of columns, meet
+/// 32 different banks. What r and what `more` does to a place is apart, so that a lane of whose
+/// rows only `more` differs, a constant, needs one or two addresses for all of them.
+template <int NT, class T>
+__device__ int place_of(int r, int c, int more = 0) {
+  constexpr int N = 8 * NT, a_pack = 16 / static_cast<int>(sizeof(T));
+  const auto pack_of = [](int row, int column) {
+    const int turn = (row >> 2 & 3) << 1 ^ (N * sizeof(T) % 64 == 0 ? (row >> 1 & 1) << 2 : 0);
+    return (row * N + column) / a_pack ^ turn;
+  };
+  const int its = pack_of(more, 0);
+  return ((pack_of(r, c) ^ (its & 7)) + (its & ~7)) * a_pack + c % a_pack;
+}
+
+/// A row, and which part of its number is the same for all lanes (place_of).
+struct Row {
+  int base, more;
+  __device__ operator int() const { return base + more; }
+};
+
+/// What is read of a matrix: the rest, above or below the diagonal, counts as 0.
+enum class Part { all, lower, upper };
+template <Part part>
+__device__ double masked(double value, int r, int c) {
+  if constexpr (part == Part::lower) return c > r ? 0 : value;
+  if constexpr (part == Part::upper) return c < r ? 0 : value;
+  return value;
+}
+
+template <int NT, Part part = Part::all, class T>
+__device__ double read_one(const T* matrix, int r, int c, int more = 0) {
+  const T value = matrix[place_of<NT, T>(r, c, more)];
+  return masked<part>(static_cast<double>(compute_type<T>(value)), r + more, c);
+}
+/// Two adjacent elements, the first one in an even column.
+template <int NT, Part part = Part::all, class T>
+__device__ void read_two(double (&to)[2], const T* matrix, int r, int c, int more = 0) {
+  const Pack<T, 2> pack = load_pack<2>(matrix + place_of<NT, T>(r, c, more));
+  for (int i = 0; i < 2; ++i) {
+    to[i] = masked<part>(static_cast<double>(compute_type<T>(pack.values[i])), r + more, c + i);
+  }
+}
+
+/// A matrix in shared memory by its address there, which where loops are short is much quicker than
+/// a pointer, of which the compiler makes one again and again.
+template <class S>
+struct SharedMatrix {
+  unsigned address;
+
+  template <int NT>
+  __device__ unsigned address_of(int r, int c, int more) const {
+    return address + static_cast<unsigned>(sizeof(S)) * place_of<NT, S>(r, c, more);
+  }
+};
+template <int NT, Part part = Part::all, class S>
+__device__ double read_one(SharedMatrix<S> matrix, int r, int c, int more = 0) {
+  static_assert(part == Part::all);
+  const unsigned from = matrix.template address_of<NT>(r, c, more);
+  if constexpr (sizeof(S) == 8) {
+    double value;
+    asm volatile("ld.shared.f64 %0, [%1];" : "=d"(value) : "r"(from));
+    return value;
+  } else {
+    float value;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from));
+    return value;
+  }
+}
+template <int NT, Part part = Part::all, class S>
+__device__ void read_two(double (&to)[2], SharedMatrix<S> matrix, int r, int c, int more = 0) {
+  static_assert(part == Part::all);
+  const unsigned from = matrix.template address_of<NT>(r, c, more);
+  if constexpr (sizeof(S) == 8) {
+    asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];" : "=d"(to[0]), "=d"(to[1]) : "r"(from));
+  } else {
+    float two[2];
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(two[0]), "=f"(two[1]) : "r"(from));
+    for (int i = 0; i < 2; ++i) to[i] = two[i];
+  }
+}
+template <int NT, class S>
+__device__ void write_two(SharedMatrix<S> matrix, Row r, int c, double first, double second) {
+  const unsigned to = matrix.template address_of<NT>(r.base, c, r.more);
+  if constexpr (sizeof(S) == 8) {
+    asm volatile("st.shared.v2.f64 [%0], {%1, %2};" ::"r"(to), "d"(first), "d"(second) : "memory");
+  } else {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(static_cast<float>(first)),
+                 "f"(static_cast<float>(second))
+                 : "memory");
+  }
+}
+template <int NT, class S>
+__device__ void write_two(S* matrix, Row r, int c, double first, double second) {
+  store_pack(matrix + place_of<NT, S>(r.base, c, r.more),
+             Pack<S, 2>{static_cast<S>(first), static_cast<S>(second)});
+}
+
+// ---- from global memory
+
+template <int size>
+__device__ void copy_asynchronously(void* shared, const void* global) {
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  if constexpr (size == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(size)
+                 : "memory");
+  }
+}
+__device__ inline void close_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/// Waits for this thread's copies but for the latest `left` groups.
+template <int left>
+__device__ void await_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+}
+
+/// A lane begins to copy its share of `count` padded matrices, of rows × n elements each, from
+/// where `from(i)` says the i-th lies. Their padding is 0 already.
+template <int NT, class T, class From>
+__device__ void begin_loads(T* matrices, int stride, int count, From from, int rows, int n,
+                            bool packs) {
+  constexpr int N = 8 * NT, a_pack = 16 / static_cast<int>(sizeof(T)), row_packs = N / a_pack,
+                all = N * row_packs;
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  if (packs) {
+#pragma unroll 4
+    for (int i = lane; i < count * all; i += 32) {
+      const int which = i / all, pack = i % all;
+      copy_asynchronously<16>(
+          matrices + which * stride + place_of<NT, T>(pack / row_packs, pack % row_packs * a_pack),
+          from(which) + pack * a_pack);
+    }
+    return;
+  }
+  for (int which = 0; which < count; ++which) {
+    for (int i = lane; i < rows * n; i += 32) {
+      T* const to = matrices + which * stride + place_of<NT, T>(i / n, i % n);
+      if constexpr (sizeof(T) >= 4) {
+        copy_asynchronously<sizeof(T)>(to, from(which) + i);
+      } else {
+        *to = from(which)[i];
+      }
+    }
+  }
+}
+/// `diagonal` times the identity, of rows × n, by a warp.
+template <int NT, class T>
+__device__ void store_identity(T* matrix, int rows, int n, float diagonal) {
+  for (int i = static_cast<int>(threadIdx.x % 32); i < rows * n; i += 32) {
+    const int r = i / n, c = i % n;
+    matrix[place_of<NT, T>(r, c)] = static_cast<T>(r == c ? diagonal : 0.0f);
+  }
+}
+
+}  // namespace scangrad::cuda
