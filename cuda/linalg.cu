@@ -142,6 +142,12 @@ void slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a) {
            [&](auto tag) { slogdet_typed<typename decltype(tag)::type>(sign, logabsdet, a); });
 }
 
+bool slogdet_backward(const Tensor& da, const Tensor& a, const Tensor& g) {
+  if (!is_small(a)) return false;
+  small_slogdet_backward(da, a, g);
+  return true;
+}
+
 /// out (n, n) ← left · right by the threads of a block; `out` is neither of them.
 template <class T>
 __device__ void product(T* out, const T* left, const T* right, std::int64_t n) {
@@ -231,6 +237,12 @@ void matrix_exp(const Tensor& out, const Tensor& a) {
            [&](auto tag) { matrix_exp_typed<typename decltype(tag)::type>(out, a); });
 }
 
+bool matrix_exp_backward(const Tensor& da, const Tensor& a, const Tensor& g) {
+  if (!is_small(a)) return false;
+  small_matrix_exp_backward(da, a, g);
+  return true;
+}
+
 }  // namespace
 
 void fill_linalg(Kernels& table) {
@@ -238,7 +250,9 @@ void fill_linalg(Kernels& table) {
   table.triu = triangle<false>;
   table.solve = solve;
   table.slogdet = slogdet;
+  table.slogdet_backward = slogdet_backward;
   table.matrix_exp = matrix_exp;
+  table.matrix_exp_backward = matrix_exp_backward;
 }
 
 }  // namespace scangrad::cuda

@@ -57,13 +57,23 @@ Parts parts_of(const ReductionPlan& p) {
   } else {
     const std::int64_t wanted =
         std::min(1024 / std::min<std::int64_t>(p.kept.numel, 1024), n / 4096);
-    const std::int64_t count = std::max<std::int64_t>(wanted, 1);
+    // A part's elements are counted in 32 bits.
+    const std::int64_t count = std::max<std::int64_t>({wanted, n >> 30, 1});
     length = ((n + count - 1) / count + 15) / 16 * 16;  // whole packs
   }
   return {(n + length - 1) / length, length};
 }
 
-template <class Op, class A, int V, class Out, class T>
+/// Where the i-th reduced element lies.
+__device__ std::int64_t reduced_offset(const ReductionPlan& p, std::int64_t i) {
+  std::int64_t at[1];
+  offsets_of(p.reduced, i, at);
+  return at[0];
+}
+
+// `even` is for packs of elements along one dimension, which take less arithmetic to find.
+
+template <class Op, class A, int V, bool even, class Out, class T>
 void reduce_by_columns(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
   constexpr int width = column_lanes * V;
   const std::int64_t tiles = (p.kept.numel + width - 1) / width;
@@ -78,9 +88,7 @@ void reduce_by_columns(Device device, const ReductionPlan& p, Out* to, const T* 
     reduce_columns<V, 1>(
         first, last, own < p.kept.numel, Op::template identity<A>(),
         [&](std::int64_t i) {
-          std::int64_t row[1];
-          offsets_of(p.reduced, i, row);
-          return load_pack<V>(column + row[0]);
+          return load_pack<V>(column + (even ? i * p.reduced.strides[0][0] : reduced_offset(p, i)));
         },
         [](A(&totals)[1][V], const Pack<T, V>& row) {
           for (int v = 0; v < V; ++v) {
@@ -97,12 +105,16 @@ void reduce_by_columns(Device device, const ReductionPlan& p, Out* to, const T* 
   });
 }
 
-template <class Op, class A, int V, class Out, class T>
+template <class Op, class A, int V, bool even, class Out, class T>
 void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
-  constexpr int batch = 4;  // loads in flight
+  constexpr int batch = 8;                                   // loads in flight
+  const int line = 128 / (V * static_cast<int>(sizeof(T)));  // lanes that read one together
   int lanes = 1;
-  while (lanes < 32 && lanes * V * batch < parts.length) lanes *= 2;
-  if (parts.length > 4 * lanes * V * batch) lanes = block_threads;
+  while (lanes < 32 && lanes * V < parts.length &&
+         (lanes < line || lanes * V * batch < parts.length)) {
+    lanes *= 2;
+  }
+  if (parts.length > 2 * lanes * V * batch) lanes = block_threads;
   const std::int64_t rows = p.kept.numel * parts.count;
   for_each_row_lane(device, rows, lanes, [=] __device__(std::int64_t r, int lane) {
     const std::int64_t part = r / p.kept.numel, first = part * parts.length;
@@ -112,18 +124,19 @@ void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* fro
     const T* const row = from + at[1];
     A totals[V];
     for (int v = 0; v < V; ++v) totals[v] = Op::template identity<A>();
-    const int step = lanes * V;
-    for (std::int64_t i = first + lane * V; i < last; i += batch * step) {
+    const unsigned step = lanes * V,
+                   length = static_cast<unsigned>(max(last - first, std::int64_t{0}));
+    for (unsigned i = lane * V; i < length; i += batch * step) {
       Pack<T, V> packs[batch];
 #pragma unroll
       for (int b = 0; b < batch; ++b) {
-        std::int64_t inner[1];
-        offsets_of(p.reduced, i + b * step, inner);
-        if (i + b * step < last) packs[b] = load_pack<V>(row + inner[0]);
+        const unsigned j = i + b * step;
+        if (j >= length) continue;
+        packs[b] = load_pack<V>(row + (even ? first + j : reduced_offset(p, first + j)));
       }
 #pragma unroll
       for (int b = 0; b < batch; ++b) {
-        if (i + b * step >= last) break;
+        if (i + b * step >= length) break;
         for (int v = 0; v < V; ++v) {
           totals[v] = Op::combine(totals[v], A(compute_type<T>(packs[b].values[v])));
         }
@@ -136,15 +149,17 @@ void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* fro
   });
 }
 
+template <class Op, class A, int V, bool even, class Out, class T>
+void reduce_in(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
+  if (by_columns(p)) return reduce_by_columns<Op, A, V, even>(device, p, to, from, parts);
+  reduce_by_rows<Op, A, V, even>(device, p, to, from, parts);
+}
 template <class Op, class A, class Out, class T>
 void reduce_pass(Device device, const ReductionPlan& p, Out* to, const T* from, Parts parts) {
   constexpr int V = width_of<T>;
-  if (in_packs(p, from)) {
-    if (by_columns(p)) return reduce_by_columns<Op, A, V>(device, p, to, from, parts);
-    return reduce_by_rows<Op, A, V>(device, p, to, from, parts);
-  }
-  if (by_columns(p)) return reduce_by_columns<Op, A, 1>(device, p, to, from, parts);
-  return reduce_by_rows<Op, A, 1>(device, p, to, from, parts);
+  if (!in_packs(p, from)) return reduce_in<Op, A, 1, false>(device, p, to, from, parts);
+  if (p.reduced.rank > 1) return reduce_in<Op, A, V, false>(device, p, to, from, parts);
+  reduce_in<Op, A, V, true>(device, p, to, from, parts);
 }
 
 template <class Op, class T>

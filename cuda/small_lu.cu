@@ -142,6 +142,37 @@ __global__ void __launch_bounds__(block_threads)
   logs[index] = singular ? -std::numeric_limits<T>::infinity() : log;
 }
 
+/// da (count, n, n) ← g a⁻ᵀ. A lane solves for a column of g a⁻¹, which is a row of da.
+template <int N, class T>
+__global__ void __launch_bounds__(block_threads, 9 - std::countr_zero(N * sizeof(T)))
+    slogdet_backward_kernel(std::int64_t count, int n, bool packs, T* da, const T* a, const T* g,
+                            FaultWord fault, const char* op) {
+  constexpr int V = 16 / static_cast<int>(sizeof(T));
+  const std::int64_t index = (std::int64_t{blockIdx.x} * block_threads + threadIdx.x) / N;
+  const int lane = static_cast<int>(threadIdx.x % N);
+  const bool exists = index < count;
+  const std::int64_t own = exists ? index : count - 1;
+  const auto lu = decompose<N>(a + own * n * n, n, lane);
+  const T scale = g[own];
+  const bool singular = count_lanes<N>(lu.pivot == T(0)) > 0;
+  if (singular && scale != T(0) && exists && lane == 0) note_fault(fault, op, nullptr, index, 0);
+  T x[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) x[i] = of_lane<N>(lu.row, i) == lane ? scale : T(0);
+  substitute<N>(lu, x);
+  if (lane >= n || !exists) return;
+  T* const to = da + (own * n + lane) * n;
+#pragma unroll
+  for (int i = 0; i < N; i += V) {
+    Pack<T, V> pack;
+    for (int v = 0; v < V; ++v) pack.values[v] = scale == T(0) ? T(0) : x[i + v];
+    if (packs && i < n) store_pack(to + i, pack);
+    for (int v = 0; v < V && !packs; ++v) {
+      if (i + v < n) to[i + v] = pack.values[v];
+    }
+  }
+}
+
 unsigned blocks_for(std::int64_t lanes) {
   return static_cast<unsigned>((lanes + block_threads - 1) / block_threads);
 }
@@ -175,6 +206,24 @@ void small_slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a)
       constexpr int N = decltype(order)::value;
       slogdet_kernel<N><<<blocks_for(count * N), block_threads, 0, stream(device)>>>(
           count, static_cast<int>(n), sign.data<T>(), logabsdet.data<T>(), a.data<T>());
+    });
+  });
+  check_launch(device, std::source_location::current());
+}
+
+void small_slogdet_backward(const Tensor& da, const Tensor& a, const Tensor& g) {
+  const std::int64_t n = a.shape().back(), count = g.numel();
+  const int device = a.device().index;
+  const DeviceGuard guard(device);
+  dispatch(TypeList<float, double>{}, a.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    constexpr int V = 16 / static_cast<int>(sizeof(T));
+    const bool packs = n % V == 0 && aligned<V>(da.data<T>());
+    with_padded_order(n, [&](auto order) {
+      constexpr int N = decltype(order)::value;
+      slogdet_backward_kernel<N><<<blocks_for(count * N), block_threads, 0, stream(device)>>>(
+          count, static_cast<int>(n), packs, da.data<T>(), a.data<T>(), g.data<T>(),
+          fault_word(device), "solve");
     });
   });
   check_launch(device, std::source_location::current());

@@ -5,8 +5,8 @@
 
 namespace scangrad::cuda {
 
-// Solutions, determinants and exponentials of many small matrices, several to a warp: the kernels
-// of ops/kernels.h up to an order.
+// Solutions, determinants and exponentials of many small matrices: the kernels of ops/kernels.h up
+// to an order.
 inline constexpr std::int64_t largest_small = 32;
 inline bool is_small(const Tensor& a) { return a.shape().back() <= largest_small; }
 
@@ -21,6 +21,8 @@ void with_padded_order(std::int64_t n, const F& f) {
 
 void small_solve(const Tensor& out, const Tensor& a, const Tensor& b);
 void small_slogdet(const Tensor& sign, const Tensor& logabsdet, const Tensor& a);
+void small_slogdet_backward(const Tensor& da, const Tensor& a, const Tensor& g);
 void small_matrix_exp(const Tensor& out, const Tensor& a);
+void small_matrix_exp_backward(const Tensor& da, const Tensor& a, const Tensor& g);
 
 }  // namespace scangrad::cuda

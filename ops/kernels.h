@@ -116,12 +116,14 @@ using ScatterAddKernel = void(const Tensor& out, int dim, const Tensor& index, c
 using SortKernel = void(const Tensor& values, const Tensor& indices, const Tensor& x,
                         bool descending);
 /// losses (N), and for backward each row's largest logit and the log Σ exp of what is left without
-/// it (N, 2), both f32 or f64, from logits (N, C) and targets (N) i64; all contiguous.
-using CrossEntropyKernel = void(const Tensor& losses, const Tensor& statistics,
-                                const Tensor& logits, const Tensor& targets,
+/// it (N, 2), from logits (N, C) and targets (N) i64. Where they are defined, `mean` [] and `count`
+/// [] are of the rows that are not ignored. All contiguous; results f32 or f64.
+using CrossEntropyKernel = void(const Tensor& losses, const Tensor& statistics, const Tensor& mean,
+                                const Tensor& count, const Tensor& logits, const Tensor& targets,
                                 std::int64_t ignore_index, double label_smoothing);
-/// dlogits (N, C) from the losses' gradient g (N); all contiguous.
-using CrossEntropyBackwardKernel = void(const Tensor& dlogits, const Tensor& g,
+/// dlogits (N, C) from the gradient g of the losses (N), with any stride, or of their mean [] over
+/// `count`, which is undefined for the former; otherwise contiguous.
+using CrossEntropyBackwardKernel = void(const Tensor& dlogits, const Tensor& g, const Tensor& count,
                                         const Tensor& logits, const Tensor& targets,
                                         const Tensor& statistics, std::int64_t ignore_index,
                                         double label_smoothing);
@@ -189,8 +191,15 @@ using SolveKernel = void(const Tensor& out, const Tensor& a, const Tensor& b);
 /// Sign and log |det| of each matrix, (batch) each ← (…, n, n); contiguous. 0 and −∞ where a pivot
 /// is 0.
 using SlogdetKernel = void(const Tensor& sign, const Tensor& logabsdet, const Tensor& a);
+/// da = g a⁻ᵀ, or 0 where g is 0: (…, n, n) ← (…, n, n), (…); contiguous. A singular matrix is an
+/// error of `solve`. By devices that can; may be null. `false`, and nothing done, where it is not
+/// for these operands.
+using SlogdetBackwardKernel = bool(const Tensor& da, const Tensor& a, const Tensor& g);
 /// out = exp(a): (…, n, n) each; contiguous. NaN where a has an element that is not finite.
 using MatrixExpKernel = void(const Tensor& out, const Tensor& a);
+/// da ← the gradient of a for that of exp(a), g: (…, n, n) each; contiguous; may be null or refuse,
+/// as above.
+using MatrixExpBackwardKernel = bool(const Tensor& da, const Tensor& a, const Tensor& g);
 /// Throws that ValueError, naming the matrix of the batch.
 [[noreturn]] void singular_matrix(const char* op, std::int64_t index);
 

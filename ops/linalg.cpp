@@ -175,6 +175,11 @@ SignLogDet slogdet(const Tensor& a) {
                                                        contiguous(a.detach()));
   record("slogdet", {a}, result.logabsdet, {a, result.sign}, [](const Backward& context) {
     const Tensor& a = context.saved[0];
+    SlogdetBackwardKernel* const fused = kernels(a.device()).slogdet_backward;
+    if (fused != nullptr && !context.create_graph) {
+      const Tensor da = empty(a.shape(), a.options());
+      if (fused(da, contiguous(a), contiguous(context.grad()))) return Tensors{da};
+    }
     // A singular matrix has no inverse, and where g is 0 needs none.
     const Tensor unused = logical_and(eq(context.saved[1], 0.0), eq(context.grad(), 0.0));
     const auto each = [](const Tensor& x) { return unsqueeze(unsqueeze(x, -1), -1); };
@@ -205,7 +210,13 @@ Tensor matrix_exp(const Tensor& a) {
     kernel_for("matrix_exp", a.device(), &Kernels::matrix_exp)(y, contiguous(a.detach()));
   }
   return record("matrix_exp", {a}, y, {a}, [](const Backward& context) {
-    const Tensor at = transpose(context.saved[0], -1, -2);
+    const Tensor& a = context.saved[0];
+    MatrixExpBackwardKernel* const fused = kernels(a.device()).matrix_exp_backward;
+    if (fused != nullptr && !context.create_graph && a.numel() > 0) {
+      const Tensor da = empty(a.shape(), a.options());
+      if (fused(da, contiguous(a), contiguous(context.grad()))) return Tensors{da};
+    }
+    const Tensor at = transpose(a, -1, -2);
     const std::int64_t n = at.shape().back();
     const Tensor upper = cat({at, context.grad()}, -1);
     const Tensor lower = cat({zeros_like(at), at}, -1);

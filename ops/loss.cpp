@@ -7,6 +7,8 @@
 #include <scangrad/ops/shape.h>
 #include <scangrad/ops/softmax.h>
 
+#include <limits>
+
 namespace scangrad {
 namespace {
 
@@ -22,31 +24,37 @@ Tensor target_distribution(const Tensor& targets, const Tensor& logits, double s
   return cast(one_hot, logits.dtype()) * (1 - smoothing) + smoothing / classes;
 }
 
-/// Loss of each row, (N).
-Tensor row_losses(const Tensor& logits, const Tensor& targets, std::int64_t ignore_index,
-                  double smoothing) {
-  const std::int64_t rows = logits.shape()[0];
+/// Loss of each row, (N), or their mean.
+Tensor losses_of(const Tensor& logits, const Tensor& targets, const CrossEntropyOptions& options) {
+  const std::int64_t rows = logits.shape()[0], ignore_index = options.ignore_index;
+  const double smoothing = options.label_smoothing;
   const DType dtype = logits.dtype() == DType::f64 ? DType::f64 : DType::f32;
   const Tensor losses = empty({rows}, {dtype, logits.device()});
   const Tensor statistics = empty({rows, 2}, losses.options());
+  Tensor mean, count;
+  if (options.reduction == Reduction::mean) {
+    mean = rows > 0 ? empty({}, losses.options())
+                    : full({}, std::numeric_limits<double>::quiet_NaN(), losses.options());
+    count = empty({}, losses.options());
+  }
   if (rows > 0) {
     kernel_for("cross_entropy", logits.device(), &Kernels::cross_entropy)(
-        losses, statistics, logits, targets, ignore_index, smoothing);
+        losses, statistics, mean, count, logits, targets, ignore_index, smoothing);
   }
   return record(
-      "cross_entropy", {logits}, losses, {logits, targets, statistics},
-      [ignore_index, smoothing](const Backward& b) {
-        const Tensor& logits = b.saved[0];
-        const Tensor& targets = b.saved[1];
+      "cross_entropy", {logits}, mean.defined() ? mean : losses,
+      {logits, targets, statistics, count}, [ignore_index, smoothing](const Backward& b) {
+        const Tensor &logits = b.saved[0], &targets = b.saved[1], &count = b.saved[3];
         if (b.create_graph) {  // g (softmax − target distribution)
-          const Tensor g = b.grad() * counted_rows(targets, ignore_index, b.grad().dtype());
+          const Tensor each = count.defined() ? b.grad() / count : b.grad();
+          const Tensor g = each * counted_rows(targets, ignore_index, each.dtype());
           const Tensor rise = softmax(logits, 1) - target_distribution(targets, logits, smoothing);
           return Tensors{cast(unsqueeze(g, 1) * rise, logits.dtype())};
         }
         const Tensor dlogits = empty_like(logits);
         if (dlogits.numel() > 0) {
           kernel_for("cross_entropy_backward", logits.device(), &Kernels::cross_entropy_backward)(
-              dlogits, contiguous(b.grad()), logits, targets, b.saved[2], ignore_index, smoothing);
+              dlogits, b.grad(), count, logits, targets, b.saved[2], ignore_index, smoothing);
         }
         return Tensors{dlogits};
       });
@@ -66,12 +74,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
                     "cross_entropy: logits {} have no classes", logits.shape());
   check<ValueError>(0 <= options.label_smoothing && options.label_smoothing <= 1,
                     "cross_entropy: label_smoothing {} is outside [0, 1]", options.label_smoothing);
-  const Tensor losses = row_losses(contiguous(logits), contiguous(targets), options.ignore_index,
-                                   options.label_smoothing);
-  if (options.reduction == Reduction::none) return losses;
-  const Tensor total = sum(losses);
-  if (options.reduction == Reduction::sum) return total;
-  return total / sum(counted_rows(targets, options.ignore_index, losses.dtype()));
+  const Tensor losses = losses_of(contiguous(logits), contiguous(targets), options);
+  return options.reduction == Reduction::sum ? sum(losses) : losses;
 }
 
 }  // namespace scangrad

@@ -6,8 +6,9 @@ namespace {
 namespace math = functors::math;
 
 /// log Σ eˣ − Σ_c q_c x_c, which is −Σ_c q_c log softmax(x)_c.
-void cross_entropy_rows(const Tensor& losses, const Tensor& statistics, const Tensor& logits,
-                        const Tensor& targets, std::int64_t ignore_index, double smoothing) {
+void cross_entropy_rows(const Tensor& losses, const Tensor& statistics, const Tensor& mean,
+                        const Tensor& count, const Tensor& logits, const Tensor& targets,
+                        std::int64_t ignore_index, double smoothing) {
   const std::int64_t rows = logits.shape()[0], n = logits.shape()[1];
   const std::int64_t* const classes = targets.data<std::int64_t>();
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -40,14 +41,24 @@ void cross_entropy_rows(const Tensor& losses, const Tensor& statistics, const Te
       }
       to[r] = log_total - chosen;
     });
+    if (!mean.defined()) return;
+    double total = 0, counted = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      total += to[r];
+      counted += classes[r] != ignore_index ? 1 : 0;
+    }
+    *mean.data<C>() = static_cast<C>(total / counted);
+    *count.data<C>() = static_cast<C>(counted);
   });
 }
 
 /// g (softmax(x) − q)
-void cross_entropy_backward_rows(const Tensor& dlogits, const Tensor& g, const Tensor& logits,
-                                 const Tensor& targets, const Tensor& statistics,
-                                 std::int64_t ignore_index, double smoothing) {
+void cross_entropy_backward_rows(const Tensor& dlogits, const Tensor& g, const Tensor& count,
+                                 const Tensor& logits, const Tensor& targets,
+                                 const Tensor& statistics, std::int64_t ignore_index,
+                                 double smoothing) {
   const std::int64_t rows = logits.shape()[0], n = logits.shape()[1];
+  const std::int64_t step = g.rank() == 0 ? 0 : g.strides()[0];
   const std::int64_t* const classes = targets.data<std::int64_t>();
   dispatch(FloatTypes{}, logits.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -55,6 +66,7 @@ void cross_entropy_backward_rows(const Tensor& dlogits, const Tensor& g, const T
     const T* const from = logits.data<T>();
     const C* const grads = g.data<C>();
     const C* const saved = statistics.data<C>();
+    const C divisor = count.defined() ? *count.data<C>() : C(1);
     T* const to = dlogits.data<T>();
     const C spread = static_cast<C>(smoothing), floor = spread / C(n);
     parallel_over_rows(rows, n, [=](std::int64_t r) {
@@ -64,7 +76,7 @@ void cross_entropy_backward_rows(const Tensor& dlogits, const Tensor& g, const T
         for_each_in_row(n, [=](auto j) { o[j] = T(C(0)); });
         return;
       }
-      const C d = grads[r], shift = saved[2 * r], log_total = saved[2 * r + 1];
+      const C d = grads[r * step] / divisor, shift = saved[2 * r], log_total = saved[2 * r + 1];
       const auto probability = [=](auto j) { return math::exp((C(x[j]) - shift) - log_total); };
       for_each_in_row(n, [=](auto j) { o[j] = T(d * (probability(j) - floor)); });
       o[classes[r]] = T(d * (probability(classes[r]) - floor - (C(1) - spread)));

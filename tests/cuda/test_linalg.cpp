@@ -1,5 +1,6 @@
 // Small linear algebra, whose kernels on CUDA pad a matrix to one of a few orders and let several
 // share a warp: the CPU's answers at all orders, with row exchanges, and for singular matrices.
+#include <scangrad/autograd/engine.h>
 #include <scangrad/core/backend.h>
 #include <scangrad/core/error.h>
 #include <scangrad/ops/creation.h>
@@ -60,6 +61,12 @@ TEST_CASE("cuda: solve, inverse, slogdet and matrix_exp of any order are the CPU
         CHECK(difference(sg::inverse, a) < tolerance);
         CHECK(difference([](const Tensor& x) { return sg::slogdet(x).sign; }, a) == 0);
         CHECK(difference([](const Tensor& x) { return sg::slogdet(x).logabsdet; }, a) < tolerance);
+        const auto of_logarithm = [](const Tensor& x, const Tensor& g) {
+          const Tensor leaf = x.detach().requires_grad_();
+          return sg::grad(sg::slogdet(leaf).logabsdet, leaf, {.grad_outputs = {g}});
+        };
+        const Tensor g = sg::randn({count}, {dtype}, &generator);
+        CHECK(difference(of_logarithm, a, g) < tolerance);
         for (const double norm : {0.1, 1.0, 10.0}) {
           INFO("norm " << norm);
           const Tensor x = sg::randn({count, n, n}, {dtype}, &generator) *
@@ -70,6 +77,39 @@ TEST_CASE("cuda: solve, inverse, slogdet and matrix_exp of any order are the CPU
         CHECK(difference(sg::matrix_exp, zero) == 0);
       }
     }
+  }
+}
+
+TEST_CASE("cuda: the gradient of matrix_exp is the CPU's, at any order and norm") {
+  if (!has_cuda()) return;
+  const auto gradient = [](const Tensor& a, const Tensor& g) {
+    const Tensor leaf = a.detach().requires_grad_();
+    return sg::grad(sg::matrix_exp(leaf), leaf, {.grad_outputs = {g}});
+  };
+  sg::Generator generator(5);
+  const auto check = [&](std::int64_t count, std::int64_t n, sg::DType dtype, double norm) {
+    INFO(count << " of order " << n << " and norm " << norm << ", " << sg::name(dtype));
+    const Tensor a =
+        sg::randn({count, n, n}, {dtype}, &generator) * (norm / std::sqrt(static_cast<double>(n)));
+    const Tensor g = sg::randn({count, n, n}, {dtype}, &generator);
+    CHECK(difference(gradient, a, g) < (dtype == sg::f32 ? 1e-4 : 1e-12));
+    // Operands in another order, as views.
+    const auto of_transposes = [&](const Tensor& x, const Tensor& y) {
+      return gradient(sg::transpose(x, 1, 2), sg::transpose(y, 1, 2));
+    };
+    CHECK(difference(of_transposes, a, g) < (dtype == sg::f32 ? 1e-4 : 1e-12));
+  };
+  for (const sg::DType dtype : {sg::f32, sg::f64}) {
+    for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33}) {
+      for (const std::int64_t count : {1, 3, 70}) {
+        for (const double norm : {0.1, 1.0, 10.0}) check(count, n, dtype, norm);
+      }
+      const Tensor zero = sg::zeros({3, n, n}, {dtype, Device::cuda()}),
+                   g = sg::uniform(zero.shape(), zero.options());
+      CHECK(sg::all(sg::eq(gradient(zero, g), g)).item<bool>());
+    }
+    check(65537, 3, dtype, 1);
+    check(4099, 8, dtype, 1);
   }
 }
 
@@ -87,6 +127,19 @@ TEST_CASE("cuda: a singular matrix among others has sign 0 and log −∞, and s
       CHECK((sign[k] == 0) == (k == 5));
       CHECK((log[k] == -HUGE_VALF) == (k == 5));
     }
+    // It has a gradient where that is 0.
+    const Tensor leaf = a.detach().requires_grad_();
+    const Tensor log_of = sg::slogdet(leaf).logabsdet;
+    const Tensor g = sg::cast(sg::ne(sg::arange(0, 9, 1, a.options()), 5.0), sg::f32);
+    const Tensor da = sg::grad(log_of, leaf, {.grad_outputs = {g}, .retain_graph = true});
+    CHECK(sg::all(sg::eq(sg::select(da, 0, 5), 0.0)).item<bool>());
+    CHECK(!sg::any(sg::isnan(da)).item<bool>());
+    CHECK_THROWS_WITH(
+        [&] {
+          const Tensor refused = sg::grad(sg::sum(log_of), leaf);
+          sg::synchronize(Device::cuda());
+        }(),
+        ContainsSubstring("solve: matrix 5 of the batch is singular"));
     CHECK_THROWS_WITH(
         [&] {
           const Tensor x = sg::inverse(a);
@@ -111,6 +164,12 @@ TEST_CASE("cuda: subnormal pivots divide, and a matrix that is not finite has no
       CHECK(sg::all(sg::isnan(sg::select(y, 0, 1))).item<bool>());
       for (const std::int64_t k : {0, 2}) {
         CHECK(sg::all(sg::eq(sg::select(y, 0, k), sg::eye(n))).item<bool>());
+      }
+      // As little does a gradient that is not finite reach the neighbours'.
+      const Tensor leaf = sg::zeros_like(a).requires_grad_();
+      const Tensor da = sg::grad(sg::matrix_exp(leaf), leaf, {.grad_outputs = {a}});
+      for (const std::int64_t k : {0, 2}) {
+        CHECK(sg::all(sg::eq(sg::select(da, 0, k), 0.0)).item<bool>());
       }
     }
   }

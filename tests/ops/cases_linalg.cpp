@@ -262,6 +262,7 @@ std::vector<OpCase> linalg_cases() {
                         return Arrays{log, Array(log.shape, 1)};
                       },
                   .inputs = squares,
+                  .covers = {"slogdet_backward"},
                   .dtypes = real});
   rows.push_back(
       {.name = "det",  // of (a + 8 I)/8: of size 1, as finite differences need
@@ -278,6 +279,7 @@ std::vector<OpCase> linalg_cases() {
                   .op = [](const Tensors& in) { return Tensors{sg::matrix_exp(in[0])}; },
                   .reference = matrix_exp_reference,
                   .inputs = squares,
+                  .covers = {"matrix_exp_backward"},
                   .dtypes = real});
   return rows;
 }
