@@ -18,13 +18,20 @@ void linear_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial
                      const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   dispatch(FloatTypes{}, states.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    run_scan(states.device(), LinearBackwardScan<T>{{states, cuts, !plan.reverse},
-                                                    {a.data<T>(), g.data<T>(), states.data<T>()},
-                                                    {data_or_null<T>(db), data_or_null<T>(da)},
-                                                    data_or_null<T>(d_initial),
-                                                    g_last.data<T>(),
-                                                    data_or_null<T>(initial),
-                                                    plan.exclusive});
+    const auto run = [&](auto exclusive) {
+      run_scan(states.device(),
+               LinearBackwardScan<T, exclusive>{{states, cuts, !plan.reverse},
+                                                {a.data<T>(), g.data<T>(), states.data<T>()},
+                                                {data_or_null<T>(db), data_or_null<T>(da)},
+                                                data_or_null<T>(d_initial),
+                                                g_last.data<T>(),
+                                                data_or_null<T>(initial)});
+    };
+    if (plan.exclusive) {
+      run(std::true_type{});
+    } else {
+      run(std::false_type{});
+    }
   });
 }
 

@@ -1,108 +1,249 @@
 #pragma once
-// Scans of sequences that lie side by side (inner > 1): neighbouring threads have neighbouring
-// sequences, so that each load of a warp is one piece of memory.
+// Scans of sequences that lie side by side (inner > 1). Tiles pass through shared memory, whose
+// rows are pieces of memory; neighbouring threads have neighbouring sequences.
 #include <scangrad/cuda/scan_chain.cuh>
-#include <scangrad/cuda/scan_steps.cuh>
+
+#include <cuda_pipeline.h>
+
+#include <type_traits>
 
 namespace scangrad::cuda {
 
-/// Steps of a run, as many as registers hold.
-template <class P>
-inline constexpr int column_run = P::inputs * sizeof(typename P::C) <= 4 ? 16 : 8;
+/// How a tile is cut: `across` threads have V adjacent sequences each, and scan_threads/across runs
+/// of each sequence follow one another.
+struct ColumnTiles {
+  std::int64_t tiles, columns;  // tiles of a sequence; tiles side by side
+  int across;
+  bool packs;  // rows of a tile may be loaded in packs of 16 bytes
+};
 
-/// A tile is `width` sequences by scan_threads/width runs. A block scans its sequences tile by
-/// tile, or one tile of a chain. Marks are found and steps combined twice, first for the run's
-/// product, then from the state that enters the run; what was loaded stays in registers.
+/// Sequences and steps that a thread has of each operand: 64 KB a tile of one, 32 KB of each of
+/// several. A few large tiles for a multiprocessor do better than many small ones, as what a thread
+/// has to do beside the steps weighs less.
 template <class P>
-__global__ void __launch_bounds__(scan_threads, P::inputs == 3 ? 3 : 4)
-    scan_columns_kernel(const P scan, const Chain<typename P::Monoid> chain, int width,
-                        std::int64_t tiles, std::int64_t columns) {
+struct ColumnRun {
+  using T = typename P::Value;
+  static constexpr int wide = sizeof(T) == 2 ? 2 : 1;  // a warp's row has at least 128 bytes
+  static constexpr int length = (P::inputs == 1 ? 256 : 128) / (wide * sizeof(T));
+  static constexpr int blocks = P::inputs == 3 ? 2 : 3;  // of a multiprocessor
+  static constexpr int at_once = 16;                     // steps that are unrolled
+  static_assert(length % at_once == 0 && length <= 64);
+  /// Rows of a tile in shared memory that a run takes. Where a warp has runs side by side, one
+  /// more than its steps: they lie in different banks.
+  static constexpr int rows(int across) { return across < 32 ? length + 1 : length; }
+};
+
+/// A block scans its sequences tile by tile, or one tile of a chain. Steps are combined twice,
+/// first for the run's product, then from the state that enters the run. `fixed_across` is 0, or
+/// what `tiles.across` always is; V is 1 or ColumnRun's.
+template <class P, int V, int fixed_across>
+__global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
+    scan_columns_kernel(const P scan, const ColumnTiles tiles,
+                        const Chain<typename P::Monoid> chain) {
   using M = typename P::Monoid;
   using C = typename P::C;
   using T = typename P::Value;
-  constexpr int length = column_run<P>;
-  __shared__ Segment<M> parts[2][scan_threads];
+  constexpr int pack = 16 / sizeof(T);
+  constexpr int length = ColumnRun<P>::length, rows = ColumnRun<P>::rows(fixed_across);
+  constexpr int at_once = ColumnRun<P>::at_once;
+  extern __shared__ __align__(16) unsigned char tile_memory[];
+  auto& data = reinterpret_cast<T(&)[P::inputs][scan_threads * V * rows]>(tile_memory);
+  __shared__ Segment<M> parts[scan_threads * V];
   const Sequences& sequences = scan.sequences;
-  std::int64_t tile = 0, end = tiles, block = blockIdx.x;
+  const int across = fixed_across > 0 ? fixed_across : tiles.across, width = across * V;
+  const int runs = scan_threads / across, steps = runs * length;
+  const int thread = static_cast<int>(threadIdx.x), slot = thread / across,
+            column = thread % across * V;
+  std::int64_t tile = 0, end = tiles.tiles, block = blockIdx.x;
   if (chain.used()) {  // all columns' first tiles, then all second ones: chains seldom wait
-    const std::int64_t taken = chain.take();
-    tile = quotient(taken, columns);
-    block = taken - tile * columns;
+    const unsigned columns = static_cast<unsigned>(tiles.columns);
+    tile = blockIdx.x / columns;
+    block = blockIdx.x % columns;
     end = tile + 1;
   }
-  const int slot = static_cast<int>(threadIdx.x) / width, runs = scan_threads / width;
-  const std::int64_t s = block * width + static_cast<int>(threadIdx.x) % width;
-  const bool active = s < sequences.number;
-  const std::int64_t first = active ? sequences.first(s) : 0, stride = sequences.stride();
-  const std::int64_t cut_stride = sequences.from_end ? -sequences.groups : sequences.groups;
-  const bool* const cuts =
-      active && sequences.cuts != nullptr ? sequences.cuts + sequences.first_cut(s) : nullptr;
-  Segment<M> carry = nothing<M>();
-  for (; tile < end; ++tile) {
-    const std::int64_t k = (tile * runs + slot) * length;
-    const std::int64_t left = active ? sequences.count - k : 0;
-    C x[P::inputs][length];
+  const std::int64_t stride = sequences.stride();
+  /// The tile from step k on, `wide` adjacent values by each thread.
+  const auto load = [&](auto wide, std::int64_t k) {
+    using Values = Pack<T, decltype(wide)::value>;
+    const int a_row = width / wide, rows_each = scan_threads / a_row;
+    const int row = thread / a_row, at = thread % a_row * wide;
+    const std::int64_t s = block * width + at;
+    if (s >= sequences.number) return;
+    const std::int64_t first = sequences.first(s) + (k + row) * stride;
+#pragma unroll
     for (int i = 0; i < P::inputs; ++i) {
-      const int lead = scan.lead(i);
-      const T* const from = scan.in[i] + first + (k + lead) * stride;
-      const int begin = k + lead < 0 ? 1 : 0;
-      const int stop = static_cast<int>(min(left - max(lead, 0), std::int64_t{length}));
+      const std::int64_t begin = k + scan.lead(i);
+      const auto copy = [&](auto whole) {
+        const T* from = scan.in[i] + first + scan.lead(i) * stride;
 #pragma unroll
-      for (int r = 0; r < length; ++r) {
-        x[i][r] = r >= begin && r < stop ? static_cast<C>(from[r * stride]) : P::padding(i);
+        for (int j = row; j < steps; j += rows_each, from += rows_each * stride) {
+          if (!whole && (begin + j < 0 || begin + j >= sequences.count)) continue;
+          T* const to = &data[i][(rows == length ? j : j + j / length) * width + at];
+          if constexpr (sizeof(Values) >= 4) {
+            __pipeline_memcpy_async(to, from, sizeof(Values));
+          } else {
+            *to = *from;
+          }
+        }
+      };
+      if (begin >= 0 && begin + steps <= sequences.count) {
+        copy(std::true_type{});
+      } else {
+        copy(std::false_type{});
       }
     }
-    const Marks marks = marks_of(sequences, P::backwards, s, k, length, low_bits(left),
-                                 cuts == nullptr ? nullptr : cuts + k * cut_stride, cut_stride);
-    Segment<M> product = nothing<M>();
-#pragma unroll
-    for (int r = 0; r < length; ++r) {
-      C values[P::inputs];
-      for (int i = 0; i < P::inputs; ++i) values[i] = x[i][r];
-      multiply_step(product, scan, marks, r, values);
+  };
+  const std::int64_t s = block * width + column;
+  const bool active = s < sequences.number;
+  Segment<M> carry[V];
+  for (Segment<M>& x : carry) x = nothing<M>();
+  for (; tile < end; ++tile) {
+    if (tiles.packs) {
+      load(std::integral_constant<int, pack>{}, tile * steps);
+    } else {
+      load(std::integral_constant<int, V>{}, tile * steps);
     }
-    const TileProducts<M> products(product, width, parts[tile % 2]);
-    if (chain.used()) carry = chain.before(block, tile, products.tile);
-    typename M::Element state = combine(carry, products.before).total;
-    carry = combine(carry, products.tile);
+    __pipeline_commit();
+    const std::int64_t k = tile * steps + slot * length;
+    const std::int64_t left = active ? sequences.count - k : 0;
+    const std::int64_t first = active ? sequences.first(s) + k * stride : 0;
+    const bool* cut = nullptr;
+    std::int64_t cut_stride = 0;
+    if (active && sequences.cuts != nullptr) {
+      cut_stride = sequences.from_end ? -sequences.groups : sequences.groups;
+      cut = sequences.cuts + sequences.first_cut(s) + k * cut_stride;
+    }
+    // Of a run wholly beyond the end nothing is asked.
+    const Marks marks = marks_of(sequences, P::backwards, s, left > 0 ? k : 0, length,
+                                 low_bits(left), cut, cut_stride);
+    const bool plain = __all_sync(0xFFFFFFFFu, marks.plain(length));
+    __pipeline_wait_prior(0);
+    __syncthreads();
+
+    /// f(v, marks, r, x) for the thread's sequences v at step r.
+    const auto step = [&](Marks at, int bit, int r, const auto& f) {
+      C values[P::inputs][V];
+      for (int i = 0; i < P::inputs; ++i) {
+        widen(values[i], load_pack<V>(&data[i][(slot * rows + r) * width + column]));
+      }
 #pragma unroll
-    for (int r = 0; r < length; ++r) {
-      C values[P::inputs], y[P::outputs];
-      for (int i = 0; i < P::inputs; ++i) values[i] = x[i][r];
-      walk_step(state, y, scan, marks, r, values);
-      if ((marks.valid >> r & 1u) == 0) continue;
+      for (int v = 0; v < V; ++v, ++at.sequence) {
+        C x[P::inputs];
+        for (int i = 0; i < P::inputs; ++i) x[i] = values[i][v];
+        f(v, at, bit, x);
+      }
+    };
+    /// The same for each step; `done` after each.
+    const auto each_plain = [&](const auto& f, const auto& done) {
+#pragma unroll 1
+      for (int begin = 0; begin < length; begin += at_once) {
+#pragma unroll
+        for (int r = 0; r < at_once; ++r) {
+          const bool first = r == 0 && begin == 0;
+          const bool last = r + 1 == at_once && begin + at_once == length;
+          step(marks.of_step(first, last, length), 0, begin + r, f);
+          done();
+        }
+      }
+    };
+    const auto each = [&](const auto& f, const auto& done) {
+#pragma unroll 1
+      for (int r = 0; r < length && r < left; ++r) {
+        step(marks, r, r, f);
+        done();
+      }
+    };
+    Segment<M> product[V];
+    for (Segment<M>& p : product) p = nothing<M>();
+    if (plain) {
+      multiply_plain(product, scan, marks, [&](const auto& f) { each_plain(f, [] {}); });
+    } else {
+      each([&](int v, const Marks& at, int r,
+               const C(&x)[P::inputs]) { multiply_step(product[v], scan, at, r, x); },
+           [] {});
+    }
+    const TileProducts<M, V> products(product, across, parts);
+    if (chain.used()) {
+      __syncthreads();  // parts have been read
+      chain.before(carry, block, tile, products.tile, across, parts);
+    }
+    typename M::Element state[V];
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      state[v] = combine(carry[v], products.before[v]).total;
+      carry[v] = combine(carry[v], products.tile[v]);
+    }
+    const std::int64_t bytes = stride * static_cast<std::int64_t>(sizeof(T));
+    char* to[P::outputs];
+    for (int i = 0; i < P::outputs; ++i) to[i] = reinterpret_cast<char*>(scan.out[i] + first);
+    C results[P::outputs][V];
+    const auto walk = [&](int v, const Marks& at, int r, const C(&x)[P::inputs]) {
+      C y[P::outputs];
+      walk_step(state[v], y, scan, at, r, x);
+      for (int i = 0; i < P::outputs; ++i) results[i][v] = y[i];
+    };
+    const auto store = [&] {
       for (int i = 0; i < P::outputs; ++i) {
-        if (scan.out[i] != nullptr) scan.out[i][first + (k + r) * stride] = static_cast<T>(y[i]);
+        if (scan.out[i] != nullptr) {
+          store_pack<V>(reinterpret_cast<T*>(to[i]), rounded<T>(results[i]));
+        }
+        to[i] += bytes;
       }
+    };
+    if (plain) {
+      each_plain(walk, store);
+    } else {
+      each(walk, store);
     }
+    if (tile + 1 < end) __syncthreads();  // before the next tile is loaded
   }
 }
 
-template <class P>
-void scan_columns(Device device, const P& scan) {
+template <class P, int V>
+void scan_columns_by(Device device, const P& scan) {
   using M = typename P::Monoid;
+  using T = typename P::Value;
+  constexpr int pack = 16 / sizeof(T), length = ColumnRun<P>::length;
   const auto up_to = [](std::int64_t n, int most) {  // the power of two that reaches n, or `most`
     int power = 1;
     while (power < n && power < most) power *= 2;
     return power;
   };
   const Sequences& sequences = scan.sequences;
-  constexpr int length = column_run<P>;
   const int runs = up_to((sequences.count + length - 1) / length, scan_threads / 32);
-  const int width = up_to(sequences.number, scan_threads / runs);
-  const std::int64_t steps = std::int64_t{scan_threads} / width * length;
-  const std::int64_t tiles = (sequences.count + steps - 1) / steps;
-  const std::int64_t columns = (sequences.number + width - 1) / width;
+  const int across = up_to(sequences.number / V, scan_threads / runs), width = across * V;
+  const std::int64_t steps = std::int64_t{scan_threads} / across * length;
+  ColumnTiles tiles{(sequences.count + steps - 1) / steps, (sequences.number + width - 1) / width,
+                    across, width % pack == 0 && sequences.inner % pack == 0};
+  for (const T* in : scan.in) tiles.packs = tiles.packs && aligned<pack>(in);
   const DeviceGuard guard(device.index);
   const auto start = [&](std::int64_t blocks, const Chain<M>& chain) {
-    scan_columns_kernel<<<static_cast<unsigned>(blocks), scan_threads, 0, stream(device.index)>>>(
-        scan, chain, width, tiles, columns);
-    check_launch(device.index, std::source_location::current());
+    const auto kernel = across == 32 ? scan_columns_kernel<P, V, 32> : scan_columns_kernel<P, V, 0>;
+    const int values = P::inputs * scan_threads * V * ColumnRun<P>::rows(across == 32 ? 32 : 0);
+    start_scan(device, kernel, blocks, values * sizeof(T), chain, scan, tiles);
   };
-  // Three blocks a multiprocessor keep the memory busy; with fewer, tiles are shared out too.
-  if (tiles == 1 || columns >= 3 * multiprocessors(device.index)) return start(columns, {});
-  const ChainMemory<M> memory(device, columns, tiles, width);
-  start(columns * tiles, memory.chain);
+  // Eight blocks a multiprocessor keep the memory busy; with fewer, tiles are shared out too.
+  if (tiles.tiles == 1 || tiles.columns >= std::int64_t{8} * multiprocessors(device.index)) {
+    return start(tiles.columns, {});
+  }
+  const ChainMemory<M> memory(device, tiles.columns, tiles.tiles, width);
+  start(tiles.columns * tiles.tiles, memory.chain);
+}
+
+template <class P>
+void scan_columns(Device device, const P& scan) {
+  using T = typename P::Value;
+  constexpr int wide = ColumnRun<P>::wide;
+  if constexpr (wide > 1) {
+    // Neighbours that a thread has share their marks.
+    const Sequences& sequences = scan.sequences;
+    bool packs = sequences.inner % wide == 0 &&
+                 (sequences.cuts == nullptr || sequences.inner / sequences.groups % wide == 0);
+    for (const T* in : scan.in) packs = packs && aligned<wide>(in);
+    for (const T* out : scan.out) packs = packs && aligned<wide>(out);
+    if (packs) return scan_columns_by<P, wide>(device, scan);
+  }
+  scan_columns_by<P, 1>(device, scan);
 }
 
 }  // namespace scangrad::cuda

@@ -1,5 +1,5 @@
 #pragma once
-// The scalar monoids in a thread's registers, and their products across a warp.
+// The scalar monoids in a thread's registers, and their products across a warp and a block.
 #include <scangrad/ops/scan_functors.h>
 #include <scangrad/cuda/launch.cuh>
 
@@ -31,10 +31,29 @@ struct PlainMonoid {
   __device__ static C value(Element e) { return e.x; }
 };
 
-__device__ inline float exp_below_1(float x) { return __expf(x); }
+/// e^x for x ≤ 0, and log x for x ≥ 1 or 0, by the quick functions, which need not care for results
+/// or operands too small to be normal.
+__device__ inline float exp_below_1(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
+  return y;
+}
 __device__ inline double exp_below_1(double x) { return ::exp(x); }
-__device__ inline float log_from_1(float x) { return __logf(x); }
+__device__ inline float log_from_1(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y * 0.6931471805599453f;
+}
 __device__ inline double log_from_1(double x) { return ::log(x); }
+
+__device__ inline float max_or_nan(float x, float y) {
+  float z;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+  return z;
+}
+__device__ inline double max_or_nan(double x, double y) {
+  return scan_functors::Largest::combine(x, y);
+}
 
 /// scan_functors::LogSumExp as Σ e^{x − most}, so that a combine takes an exponential and no
 /// logarithm, which only states that are stored need. The sum is at least 1, next to which the
@@ -50,10 +69,28 @@ struct LogSumExpMonoid {
   __device__ static Element identity() { return {scan_functors::lowest<C>(), C(0)}; }
   __device__ static Element element(const C (&x)[1]) { return {x[0], C(1)}; }
   __device__ static Element combine(Element l, Element r) {
-    const bool right = (r.most > l.most) | (r.most != r.most);  // NaN wins and stays
-    const C least = right ? l.most : r.most, most = right ? r.most : l.most;
-    const C factor = least == most ? C(1) : exp_below_1(least - most);  // infinities too
-    return {most, (right ? r.sum : l.sum) + (right ? l.sum : r.sum) * factor};
+    const C difference = r.most - l.most;
+    const bool right = difference > C(0);
+    // Of two infinities NaN, of which `min` makes 0. A true NaN stays in `most`.
+    const C factor = exp_below_1(std::fmin(-std::abs(difference), C(0)));
+    return {max_or_nan(l.most, r.most), (right ? r.sum : l.sum) + (right ? l.sum : r.sum) * factor};
+  }
+  /// all[v] ← the product of a run, about the largest of its operands; each(f) is f(v, …, x) for
+  /// all steps of V runs.
+  template <int V, class Each>
+  __device__ static void product(Element (&all)[V], const Each& each) {
+    for (Element& x : all) x = identity();
+    each([&](int v, const auto&, int, const C(&x)[1]) {
+      all[v].most = max_or_nan(all[v].most, x[0]);
+    });
+    __syncwarp();  // lest the compiler keep all operands for the next round
+    C about[V];
+    for (int v = 0; v < V; ++v) {
+      about[v] = std::abs(all[v].most) == scan_functors::highest<C>() ? C(0) : all[v].most;
+    }
+    each([&](int v, const auto&, int, const C(&x)[1]) {
+      all[v].sum += exp_below_1(x[0] - about[v]);
+    });
   }
   __device__ static Element state(C h) { return {h, C(1)}; }
   __device__ static C value(Element e) { return e.most + log_from_1(e.sum); }
@@ -123,5 +160,43 @@ __device__ Segment<M> scan_warp(Segment<M> x, int width) {
   }
   return x;
 }
+
+inline constexpr int scan_threads = 256;
+
+/// Products of the steps before a thread's run in its tile, and of the whole tile. A thread has
+/// runs of V columns, and the tile `across` threads' columns; runs of a column are in the order of
+/// threads. `parts` is shared memory, V * across long for each max(across, 32) threads, not in use
+/// by a thread that is a barrier behind.
+template <class M, int V>
+struct TileProducts {
+  Segment<M> before[V], tile[V];
+
+  __device__ TileProducts(const Segment<M> (&run)[V], int across, Segment<M>* parts) {
+    const int lane = static_cast<int>(threadIdx.x % 32), span = max(across, 32);
+    const int part = static_cast<int>(threadIdx.x) / span,
+              column = static_cast<int>(threadIdx.x) % across;
+    Segment<M> in_warp[V];
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      in_warp[v] = scan_warp(run[v], across);
+      if (lane + across >= 32) parts[(part * V + v) * across + column] = in_warp[v];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      const auto join = [&](Segment<M> x, int begin, int end) {
+#pragma unroll 2
+        for (int i = begin; i < end; ++i) x = combine(x, parts[(i * V + v) * across + column]);
+        return x;
+      };
+      before[v] = join(nothing<M>(), 0, part);
+      tile[v] = join(before[v], part, scan_threads / span);
+      if (across < 32) {
+        const Segment<M> left = from_below(in_warp[v], across);
+        if (lane >= across) before[v] = combine(before[v], left);
+      }
+    }
+  }
+};
 
 }  // namespace scangrad::cuda
