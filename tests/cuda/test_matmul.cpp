@@ -45,7 +45,7 @@ TEST_CASE("cuda: a product with a long sum is right, and the same bits each time
       INFO(name(dtype) << " " << to_string(size));
       const Tensor once = product(Device::cuda());
       CHECK(once.to_vector<double>() == product(Device::cuda()).to_vector<double>());
-      const Tensor exact = [&] {
+      const Tensor exact = [&, dtype = dtype] {
         const Tensor x = cast(random(left, dtype, Device::cpu(), 1), f64);
         const Tensor g = cast(random(right, dtype, Device::cpu(), 2), f64);
         return matmul(transpose(x, -1, -2), g);
