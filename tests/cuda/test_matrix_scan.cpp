@@ -39,29 +39,10 @@ Tensor initial_of(const Case& c) {
   return random({c.sequences, c.inner, c.rows == 0 ? c.order : c.rows, c.order}, 3);
 }
 
-/// States, last, and the gradients of the operands and the initial state, on the CPU in float64: of
-/// a scan in `dtype` on operands that are rounded to `values`.
-Tensors results(const Tensors& in, const Tensor& initial, ScanOptions options, Device device,
+Tensors results(const Tensors& in, const Tensor& initial, const ScanOptions& options, Device device,
                 DType dtype, DType values) {
-  Tensors leaves;
-  const auto leaf = [&](const Tensor& x) {
-    leaves.push_back(cast(to(cast(x, values), device), dtype).detach().requires_grad_());
-    return leaves.back();
-  };
-  for (const Tensor& x : in) leaf(x);
-  if (initial.defined()) options.initial = leaf(initial);
-  if (options.resets) options.resets = to(*options.resets, device);
-  const ScanResult r =
-      in.size() == 2 ? affine_scan(leaves[0], leaves[1], options) : matmul_scan(leaves[0], options);
-  const auto weight = [&](const Tensor& x, unsigned seed) {
-    return cast(to(cast(random(x.shape(), seed), values), device), dtype);
-  };
-  Tensors all = grad({r.states, r.last}, leaves,
-                     {.grad_outputs = {weight(r.states, 51), weight(r.last, 52)}});
-  all.push_back(r.states);
-  all.push_back(r.last);
-  for (Tensor& x : all) x = cast(to(x.detach(), Device{}), f64);
-  return all;
+  const Scan scan = in.size() == 2 ? of_two<affine_scan> : of_one<matmul_scan>;
+  return scan_results(scan, in, initial, options, device, dtype, values);
 }
 
 double worst(const Tensors& got, const Tensors& expected) {
@@ -258,33 +239,16 @@ TEST_CASE("cuda: a scan of elements is the scan of the matrices that are made of
           ScanOptions options{
               .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
           if (setting & 4) options.resets = gt(random({steps}, 4), 1.5);
-          const auto on = [&](Device device, DType dtype) {
-            const Tensor x =
-                cast(
-                    to(random({2, steps, n, n}, 1, 0.3 / std::sqrt(static_cast<double>(n * steps))),
-                       device),
-                    dtype)
-                    .detach()
-                    .requires_grad_();
-            const Tensor initial =
-                cast(to(random({2, n, n}, 2), device), dtype).detach().requires_grad_();
-            ScanOptions here = options;
-            here.initial = initial;
-            if (here.resets) here.resets = to(*here.resets, device);
-            const ScanResult r = form_scan(x, form, here);
-            const auto weight = [&](const Tensor& t, unsigned seed) {
-              return cast(to(random(t.shape(), seed), device), dtype);
-            };
-            Tensors all = grad({r.states, r.last}, {x, initial},
-                               {.grad_outputs = {weight(r.states, 51), weight(r.last, 52)}});
-            all.push_back(r.states);
-            all.push_back(r.last);
-            for (Tensor& t : all) t = cast(to(t.detach(), Device{}), f64);
-            return all;
+          const Scan scan = [&](const Tensors& in, const ScanOptions& o) {
+            return form_scan(in[0], form, o);
           };
+          const Tensor x =
+              random({2, steps, n, n}, 1, 0.3 / std::sqrt(static_cast<double>(n * steps)));
+          const Tensor initial = random({2, n, n}, 2);
           INFO((form == MatrixForm::ldu ? "ldu" : "identity")
                << " n " << n << " T " << steps << " setting " << setting);
-          CHECK(worst(on(Device::cuda(), f32), on(Device{}, f64)) < 2e-5);
+          CHECK(worst(scan_results(scan, {x}, initial, options, Device::cuda(), f32, f64),
+                      scan_results(scan, {x}, initial, options, Device{}, f64, f64)) < 2e-5);
         }
       }
     }

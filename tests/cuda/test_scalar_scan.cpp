@@ -19,79 +19,46 @@ using namespace scan_test;
 
 namespace {
 
-enum class Op { sum, product, largest, log_sum_exp, linear };
-constexpr Op ops[] = {Op::sum, Op::product, Op::largest, Op::log_sum_exp, Op::linear};
+/// A scan, and operands of which no long product leaves the range of numbers.
+struct Op {
+  const char* name;
+  Scan scan;
+  Tensors (*operands)(const Shape& shape);
+  bool composed;  // whether its gradient takes several operations, and is rounded after each
+};
+Tensors normal(const Shape& shape) { return {random(shape, 1)}; }
 
-ScanResult run(Op op, const Tensors& in, const ScanOptions& options) {
-  switch (op) {
-    case Op::sum:
-      return cumsum(in[0], options);
-    case Op::product:
-      return cumprod(in[0], options);
-    case Op::largest:
-      return cummax(in[0], options);
-    case Op::log_sum_exp:
-      return logcumsumexp(in[0], options);
-    default:
-      return linear_scan(in[0], in[1], options);
-  }
-}
+const Op ops[] = {{"cumsum", of_one<cumsum>, normal, false},
+                  {"cumprod", of_one<cumprod>,
+                   [](const Shape& shape) { return Tensors{random(shape, 1) * 0.05 + 1.0}; }, true},
+                  {"cummax", of_one<cummax>, normal, true},
+                  {"logcumsumexp", of_one<logcumsumexp>, normal, true},
+                  {"linear_scan", of_two<linear_scan>,
+                   [](const Shape& shape) {
+                     return Tensors{random(shape, 1) * 0.2 + 0.5, random(shape, 2)};
+                   },
+                   false}};
 
 /// Sequences (outer, steps, inner).
 struct Case {
   std::int64_t outer, steps, inner;
 };
 
-/// Operands of which no long product leaves the range of numbers.
-Tensors operands_of(Op op, const Case& c) {
-  const Shape shape = {c.outer, c.steps, c.inner};
-  const Tensor x = random(shape, 1);
-  if (op == Op::product) return {x * 0.05 + 1.0};
-  if (op == Op::linear) return {x * 0.2 + 0.5, random(shape, 2)};
-  return {x};
-}
-
-/// States, last, and the gradients of the operands and the initial state: of a scan in `dtype` on
-/// operands that are rounded to `values`.
-Tensors results(Op op, const Tensors& in, const Tensor& initial, ScanOptions options, Device device,
-                DType dtype, DType values) {
-  Tensors leaves;
-  const auto leaf = [&](const Tensor& x) {
-    leaves.push_back(cast(to(cast(x, values), device), dtype).detach().requires_grad_());
-    return leaves.back();
-  };
-  for (const Tensor& x : in) leaf(x);
-  if (initial.defined()) options.initial = leaf(initial);
-  if (options.resets) options.resets = to(*options.resets, device);
-  const ScanResult r = run(op, leaves, options);
-  const auto weight = [&](const Tensor& x, unsigned seed) {
-    return cast(to(cast(random(x.shape(), seed), values), device), dtype);
-  };
-  Tensors all = grad({r.states, r.last}, leaves,
-                     {.grad_outputs = {weight(r.states, 51), weight(r.last, 52)}});
-  all.push_back(r.states);
-  all.push_back(r.last);
-  for (Tensor& x : all) x = cast(to(x.detach(), Device{}), f64);
-  return all;
-}
-
-void check(Op op, const Case& c, int setting) {
+void check(const Op& op, const Case& c, int setting) {
   ScanOptions options{.dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
-  const Tensors in = operands_of(op, c);
+  const Tensors in = op.operands({c.outer, c.steps, c.inner});
   const Tensor initial = setting & 4 ? random({c.outer, c.inner}, 3) * 0.1 + 1.0 : Tensor{};
   if (setting & 8) {
     options.resets = setting & 16 ? gt(random({c.outer, c.steps, c.inner}, 4), 1.7)  // 1 in 22
                                   : gt(random({c.outer, c.steps, 1}, 4), 1.7);
   }
   for (const auto& [dtype, tolerance] : {std::pair{f64, 1e-11}, {f32, 3e-5}, {bf16, 3e-2}}) {
-    const Tensors expected = results(op, in, initial, options, Device{}, f64, dtype);
-    const Tensors got = results(op, in, initial, options, Device::cuda(), dtype, dtype);
-    INFO("op " << static_cast<int>(op) << " (" << c.outer << ", " << c.steps << ", " << c.inner
-               << ") " << name(dtype) << " setting " << setting);
-    // Gradients that take several operations are rounded after each.
-    const bool composed = op != Op::sum && op != Op::linear;
+    const Tensors expected = scan_results(op.scan, in, initial, options, Device{}, f64, dtype);
+    const Tensors got = scan_results(op.scan, in, initial, options, Device::cuda(), dtype, dtype);
+    INFO(op.name << " (" << c.outer << ", " << c.steps << ", " << c.inner << ") " << name(dtype)
+                 << " setting " << setting);
     for (std::size_t i = 0; i < got.size(); ++i) {
-      const bool loose = composed && i + 2 < got.size();
+      const bool loose = op.composed && i + 2 < got.size();
       if (loose && dtype == bf16) continue;
       INFO("result " << i);
       CHECK(distance(got[i], expected[i]) < (loose ? 10 * tolerance : tolerance));
@@ -108,7 +75,7 @@ TEST_CASE(
   for (const std::int64_t steps :
        {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 513, 1025}) {
     for (const std::int64_t inner : {1, 2, 7, 32, 33, 100}) {
-      for (const Op op : ops) {
+      for (const Op& op : ops) {
         setting = (setting + 13) % 32;
         check(op, {1 + (steps + inner) % 3, steps, inner}, setting);
       }
@@ -128,7 +95,7 @@ TEST_CASE("cuda: long scalar scans, shared by many blocks, are the CPU's") {
                                                                                     {1, 3000, 34},
                                                                                     {2, 2049, 64},
                                                                                     {1, 3, 5000}}) {
-    for (const Op op : ops) {
+    for (const Op& op : ops) {
       setting = (setting + 13) % 32;
       check(op, {outer, steps, inner}, setting);
     }
@@ -172,9 +139,9 @@ TEST_CASE("cuda: NaN stays in its sequence and its segment") {
     resets[static_cast<std::size_t>(reset)] = 1;
     const Tensor x = to(cast(from(values, shape), f32), Device::cuda());
     const Tensor cuts = to(gt(from(resets, {shape[1]}), 0.5), Device::cuda());
-    for (const Op op : ops) {
+    for (const Op& op : ops) {
       const ScanOptions options{.dim = 1, .resets = cuts};
-      const auto states = run(op, {x, x}, options).states.to_vector<double>();
+      const auto states = op.scan({x, x}, options).states.to_vector<double>();
       std::int64_t wrong = 0;
       for (std::int64_t o = 0; o < shape[0]; ++o) {
         for (std::int64_t t = 0; t < shape[1]; ++t) {
@@ -184,8 +151,7 @@ TEST_CASE("cuda: NaN stays in its sequence and its segment") {
           }
         }
       }
-      INFO("op " << static_cast<int>(op) << " (" << shape[0] << ", " << shape[1] << ", " << shape[2]
-                 << ")");
+      INFO(op.name << " (" << shape[0] << ", " << shape[1] << ", " << shape[2] << ")");
       CHECK(wrong == 0);
     }
   };

@@ -1,5 +1,6 @@
 // What the scan tests share: well-scaled random operands, and a scan by plain loops as the oracle.
 #pragma once
+#include <scangrad/autograd/engine.h>
 #include <scangrad/core/dtype.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/scan.h>
@@ -79,10 +80,37 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.to_vector<double>() == b.to_vector<double>();
 }
 
+using Scan = std::function<ScanResult(const Tensors& in, const ScanOptions& options)>;
+
+/// The gradients of the operands and, where it is defined, of the initial state, then states and
+/// last, on the CPU in f64: of a scan on `device` in `dtype`, of operands rounded to `values`, with
+/// random gradients of both results.
+inline Tensors scan_results(const Scan& scan, const Tensors& in, const Tensor& initial,
+                            ScanOptions options, scangrad::Device device, scangrad::DType dtype,
+                            scangrad::DType values) {
+  const auto moved = [&](const Tensor& x) { return cast(to(cast(x, values), device), dtype); };
+  Tensors leaves;
+  const auto leaf = [&](const Tensor& x) {
+    leaves.push_back(moved(x).detach().requires_grad_());
+    return leaves.back();
+  };
+  for (const Tensor& x : in) leaf(x);
+  if (initial.defined()) options.initial = leaf(initial);
+  if (options.resets) options.resets = to(*options.resets, device);
+  const ScanResult r = scan(leaves, options);
+  Tensors all = grad(
+      {r.states, r.last}, leaves,
+      {.grad_outputs = {moved(random(r.states.shape(), 51)), moved(random(r.last.shape(), 52))}});
+  all.push_back(r.states);
+  all.push_back(r.last);
+  for (Tensor& x : all) x = cast(to(x.detach(), scangrad::Device{}), scangrad::f64);
+  return all;
+}
+
 /// A scan over T steps of operands that keep its states of order 1.
 struct AnyScan {
   const char* name;
-  std::function<ScanResult(const Tensors& in, const ScanOptions& options)> run;
+  Scan run;
   std::function<Tensors(std::int64_t steps)> operands;  // the last one has the states' shape
 };
 
