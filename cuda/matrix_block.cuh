@@ -24,23 +24,26 @@ struct MatrixBlock {
   using Summary = typename Tile::Summary;
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
+  using Chunk = cuda::Chunk<T>;
+  using Turn = cuda::Turn<T>;
   static constexpr bool transposed = Tile::backward;
 
   const MatrixScan<T>& scan;
-  Summary* summaries;          // (2, workers, P and R)
+  Summary* summaries;          // (2, workers, P and R and what enters)
   unsigned summaries_address;  // the same
   Handover handover;           // of a follower
   T* operands;                 // (3, workers, chunk, operands)
   int* crossed;                // (2, workers): whether a segment starts in the chunk
   int* exponents;              // (2, workers, 1 + tiles): P's, and those of what enters
   int warp;                    // followers count from 0, too
+  int member;                  // of the team
 
   __device__ int order() const { return plain ? 8 * NT : scan.n; }
   __device__ int rows() const { return plain ? 8 * NT : scan.rows; }
   __device__ bool packs() const { return plain || scan.packs; }
   __device__ bool exclusive() const { return !plain && scan.exclusive; }
   __device__ bool cut(const Chunk& c, int step) const {
-    return !plain && c.cuts != nullptr && c.cuts[step * c.cut_stride];
+    return !plain && c.cuts != nullptr && c.cuts[step * signed_by_direction(scan.layout.groups)];
   }
   __device__ std::int64_t size_of_state() const { return std::int64_t{rows()} * order(); }
 
@@ -49,16 +52,21 @@ struct MatrixBlock {
   __device__ int slot(const Visit& visit, int w) const {
     return static_cast<int>(visit.number % 2) * Tile::workers + w;
   }
+  __device__ int summary_of(const Visit& visit, int w, int which) const {
+    return (slot(visit, w) * Tile::summaries + which) * Tile::elements;
+  }
   __device__ Summary* product(const Visit& visit, int w) const {
-    return summaries + slot(visit, w) * Tile::totals * Tile::elements;
+    return summaries + summary_of(visit, w, 0);
   }
   __device__ Summary* sum(const Visit& visit, int w) const {
-    return product(visit, w) + Tile::elements;
+    return summaries + summary_of(visit, w, 1);
   }
-  __device__ Summary* entering(const Visit& visit, int w) const { return product(visit, w); }
+  __device__ Summary* entering(const Visit& visit, int w) const {
+    return summaries + summary_of(visit, w, Tile::summaries - 1);
+  }
   __device__ SharedMatrix<Summary> shared(const Visit& visit, int w, int which) const {
-    const int at = (slot(visit, w) * Tile::totals + which) * Tile::elements;
-    return {summaries_address + static_cast<unsigned>(sizeof(Summary)) * at};
+    return {summaries_address +
+            static_cast<unsigned>(sizeof(Summary)) * summary_of(visit, w, which)};
   }
   __device__ int& crosses(const Visit& visit, int w) const { return crossed[slot(visit, w)]; }
   __device__ int& exponent(const Visit& visit, int w) const {
@@ -76,29 +84,24 @@ struct MatrixBlock {
 
   // ---- shares
 
-  __device__ int member() const { return static_cast<int>(blockIdx.x) % scan.team; }
-  __device__ std::int64_t runs() const {
-    return scan.layout.sequences() * (scan.segments - scan.only_totals);
-  }
-  __device__ Visit visit_of(std::int64_t run, unsigned number) const {
+  __device__ Visit visit_of(int run, unsigned number) const {
     if (scan.segments == 1) return {run, run, 0, 0, number};
     // Totals from the first segment on, states from the last one: it is still in the cache.
-    const std::int64_t each = scan.segments - scan.only_totals,
-                       at = scan.only_totals ? run : runs() - 1 - run;
+    const int each = scan.segments - scan.only_totals,
+              at = scan.only_totals ? run : scan.runs - 1 - run;
     return {run, at / each, at % each, 0, number};
   }
-  __device__ Visit first_visit() const { return visit_of(blockIdx.x / scan.team, 0); }
+  __device__ Visit first_visit() const {
+    return visit_of(static_cast<int>(blockIdx.x) / scan.team, 0);
+  }
   __device__ Visit next(Visit visit) const {
-    if (visit.wave + 1 == scan.waves) {
-      return visit_of(visit.run + gridDim.x / scan.team, visit.number + 1);
-    }
     ++visit.number;
     ++visit.wave;
-    return visit;
+    return visit.wave < scan.waves ? visit : visit_of(visit.run + scan.teams, visit.number);
   }
-  __device__ bool exists(const Visit& visit) const { return visit.run < runs(); }
+  __device__ bool exists(const Visit& visit) const { return visit.run < scan.runs; }
   __device__ std::int64_t first_step(const Visit& visit, int w) const {
-    const std::int64_t tile = visit.wave * scan.team + member();
+    const std::int64_t tile = std::int64_t{visit.wave} * scan.team + member;
     return visit.segment * scan.span + (tile * Tile::workers + w) * scan.chunk;
   }
   /// Steps from there to the segment's end; none or less where it is beyond.
@@ -112,11 +115,20 @@ struct MatrixBlock {
     if (left <= 0) return 0;
     return left >= all ? Tile::workers : (static_cast<int>(left) + scan.chunk - 1) / scan.chunk;
   }
+  /// From a step to the next one in the order of the pass, where one in memory is `by`.
+  __device__ std::int64_t signed_by_direction(std::int64_t by) const {
+    return Tile::backward == scan.layout.reverse ? by : -by;
+  }
+  /// The block of values of a step of the chunk.
+  __device__ std::int64_t place_of_step(const Chunk& c, int step) const {
+    return c.place + step * signed_by_direction(scan.layout.inner);
+  }
+  /// Without steps if there is no such visit.
   __device__ Chunk chunk_of(const Visit& visit) const {
+    if (!exists(visit)) return {};
     const Layout& layout = scan.layout;
     const std::int64_t first = first_step(visit, warp), left = steps_from(visit, first);
-    const bool forwards = Tile::backward == layout.reverse;
-    const std::int64_t t = forwards ? first : layout.count - 1 - first;
+    const std::int64_t t = Tile::backward == layout.reverse ? first : layout.count - 1 - first;
     // 32-bit division, which is much cheaper: there are fewer sequences.
     const auto sequence = static_cast<unsigned>(visit.sequence),
                inner = static_cast<unsigned>(layout.inner);
@@ -126,44 +138,49 @@ struct MatrixBlock {
                                  ? nullptr
                                  : layout.cuts + row * layout.groups +
                                        within / (inner / static_cast<unsigned>(layout.groups));
-    return {first,
+    return {first, row * layout.inner + within, cuts,
             static_cast<int>(left < 0            ? 0
                              : left < scan.chunk ? left
                                                  : scan.chunk),
-            row * layout.inner + within,
-            forwards ? layout.inner : -layout.inner,
-            cuts,
-            forwards ? layout.groups : -layout.groups};
+            T(1)};
   }
   __device__ bool is_last(const Chunk& c) const { return c.first + c.steps == scan.layout.count; }
 
   // ---- operands
 
-  /// The warp begins to copy its chunk of a visit, if there is such.
-  __device__ void begin_chunk(const Visit& visit) const {
-    if (exists(visit)) {
-      const Chunk c = chunk_of(visit);
-      const std::int64_t size = size_of_state();
-      constexpr int stride = Tile::operands * Tile::elements;
-      const auto begin = [&](int which, int count, const T* data, std::int64_t of_one, int of_rows,
-                             int offset) {
-        const T* const first = data + c.at(offset) * of_one;
-        const std::int64_t by = c.stride * of_one;
-        begin_loads<NT>(
-            operand(visit, 0, which), stride, count, [=](int step) { return first + step * by; },
-            of_rows, order(), packs());
+  /// The warp begins to copy its chunk of a visit.
+  __device__ Turn begin(const Visit& visit) const {
+    Chunk c = chunk_of(visit);
+    if (c.steps > 0) {
+      if constexpr (Tile::backward) {  // first: loads come back in line
+        const int lane = static_cast<int>(threadIdx.x % 32);
+        if (scan.scales != nullptr && lane < c.steps) {
+          c.scale = scan.scales[place_of_step(c, lane)];
+        }
+      }
+      const auto source = [&](const T* data, int count, int its_rows, int offset) {
+        const std::int64_t size = std::int64_t{its_rows} * order();
+        return Matrices<T>{data + place_of_step(c, offset) * size,
+                           signed_by_direction(scan.layout.inner) * size, count, its_rows};
       };
-      begin(0, c.steps, scan.a, std::int64_t{order()} * order(), order(), 0);
-      if constexpr (pass == MatrixPass::affine) begin(1, c.steps, scan.b, size, rows(), 0);
+      T* const to = operand(visit, 0, 0);
+      const auto a = source(scan.a, c.steps, order(), 0);
       if constexpr (Tile::backward) {
-        // The state before each step, and the gradient that reaches it from outside.
+        // And the gradient that reaches the state before each step from outside, and that state.
         const int offset = exclusive() ? 0 : 1;
-        const int count = c.steps > 0 && is_last(c) ? c.steps - offset : c.steps;
-        begin(1, count, scan.b, size, rows(), offset);
-        if (!scan.only_totals) begin(2, count, scan.forward, size, rows(), offset);
+        const int count = is_last(c) ? c.steps - offset : c.steps;
+        begin_loads<NT>(to,
+                        {a, source(scan.b, count, rows(), offset),
+                         source(scan.forward, scan.only_totals ? 0 : count, rows(), offset)},
+                        order(), packs());
+      } else if constexpr (Tile::affine) {
+        begin_loads<NT>(to, {a, source(scan.b, c.steps, rows(), 0)}, order(), packs());
+      } else {
+        begin_loads<NT>(to, {a}, order(), packs());
       }
     }
     close_copies();
+    return {visit, c};
   }
 
   /// Makes of what has arrived what the pass reads.
@@ -196,15 +213,13 @@ struct MatrixBlock {
     __syncwarp();
   }
 
-  __device__ double scale_of(const Chunk& c, int step) const {
-    if (plain || scan.scales == nullptr) return 1;
-    return static_cast<double>(compute_type<T>(scan.scales[c.at(step)]));
-  }
   /// x times the factor of the step's element.
   template <int MT>
   __device__ void apply_scale(Fragment<MT, NT>& x, const Chunk& c, int step) const {
-    if constexpr (Tile::backward && !plain) {
-      if (scan.scales != nullptr) multiply(x, scale_of(c, step));
+    if constexpr (Tile::backward) {
+      if (scan.scales == nullptr) return;
+      const auto scale = static_cast<compute_type<T>>(c.scale);
+      multiply(x, static_cast<double>(__shfl_sync(0xFFFFFFFFu, scale, step)));
     }
   }
 

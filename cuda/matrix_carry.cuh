@@ -36,7 +36,7 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
     state.exponent += take_exponent(state.x, Tile::slack);
   }
   for_each_total<Block, Tile::affine>(
-      static_cast<int>(visit.segment),
+      visit.segment,
       [&](Total<Block, Tile::affine>& total, int segment) {
         const std::int64_t index = total_index(block, visit, segment);
         const double* const p = total_memory(block, index);
@@ -51,23 +51,13 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
 
 // ---- from chunk to chunk
 
-/// A barrier of the followers.
-template <class Block>
-__device__ void meet_followers() {
-  if constexpr (Block::Tile::tiles == 1) {
-    __syncwarp();
-  } else {
-    asm volatile("barrier.sync 1, %0;" ::"n"(32 * Block::Tile::tiles) : "memory");
-  }
-}
-
 /// From the block before to this one, and from this one to the next: what enters a wave's tile.
 template <class Block>
 __device__ void take_state(const Block& block, const Visit& visit, Carried<Block>& state) {
 #if __CUDA_ARCH__ >= 900
   using Tile = typename Block::Tile;
   double pieces[Tile::pieces][2];
-  block.handover.take(pieces, visit.number - (block.member() == 0));
+  block.handover.take(pieces, visit.number - (block.member == 0));
   state = {};
 #pragma unroll
   for (int i = 0; i < Tile::pieces - Tile::scaled; ++i) {
@@ -80,7 +70,7 @@ template <class Block>
 __device__ void give_state(const Block& block, const Visit& visit, const Carried<Block>& state) {
 #if __CUDA_ARCH__ >= 900
   using Tile = typename Block::Tile;
-  const int next = block.member() + 1;
+  const int next = block.member + 1;
   if (next == block.scan.team && visit.wave + 1 == block.scan.waves) return;
   double pieces[Tile::pieces][2];
 #pragma unroll
@@ -101,7 +91,7 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   using Tile = typename Block::Tile;
   if (block.warp >= Tile::tiles) return;
   const int first_row = block.warp * 16;
-  if (visit.wave == 0 && block.member() == 0) {
+  if (visit.wave == 0 && block.member == 0) {
     state = start_of(block, visit, first_row);
   } else if (block.scan.team > 1) {
     take_state(block, visit, state);
@@ -109,8 +99,8 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   for_each_chunk<Block, Tile::affine>(block, visit, first_row, [&](const auto& chunk, int w) {
     auto entering = state;
     state.step_over(chunk, first_row);
-    meet_followers<Block>();  // P has been read: what enters may take its place
-    store_fragment(block.shared(visit, w, 0), entering.x, first_row);
+    __syncwarp();  // what it may take the place of has been read
+    store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
     if (Tile::scaled && threadIdx.x % 32 == 0) {
       block.entering_exponents(visit, w)[block.warp] = entering.exponent;
     }

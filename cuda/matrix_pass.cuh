@@ -33,10 +33,9 @@ struct MatrixScan {
 
   // How the work is shared out: sequences, or segments of `span` steps of them, are runs. A block
   // takes one after another, wave by wave; or a team of blocks one.
-  std::int64_t segments = 1, span = 0;
-  int team = 1;
-  int chunk = 1;             // steps of a warp in a wave
-  std::int64_t waves = 1;    // of a run
+  int segments = 1, runs = 0, team = 1, teams = 1;
+  std::int64_t span = 0;
+  int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run
   double* totals = nullptr;  // (outer, inner, segments, P and R): what each makes of a state
   int* marks = nullptr;  // (outer, inner, segments, 1 + tiles): whether R alone counts; exponents
                          // of P's rows
@@ -55,14 +54,14 @@ struct MatrixTile {
   static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
   static constexpr int totals = affine ? 2 : 1;                   // P and R
   static constexpr int workers = NT == 1   ? 13
-                                 : NT == 2 ? (affine ? 6 : 8)
+                                 : NT == 2 ? (affine ? 6 : 10)
                                            : (sizeof(T) == 8 ? 2
                                               : affine       ? 4
-                                                             : 6);
+                                                             : 5);
   static constexpr int followers = tiles * totals;
   static constexpr int threads = 32 * (workers + followers);
-  /// P, which makes room for the state that enters, and R are kept in float64, or where that would
-  /// leave no room for tiles, in float32: of single steps they are then exact.
+  /// P, R and the state that enters are kept in float64, or where that would leave no room for
+  /// tiles, in float32: P and R of single steps are then exact.
   using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
   /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
   /// its product with a step's matrix of T.
@@ -72,31 +71,40 @@ struct MatrixTile {
   static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
   /// What a follower's lane hands over: its part of 16 rows, and of a scaled state the exponent.
   static constexpr int pieces = (NT == 1 ? 1 : 2 * NT) + scaled;
-  static constexpr std::size_t summary_bytes = sizeof(Summary) * 2 * workers * totals * elements;
+  /// Of a chunk: P, R, and the state that enters, in the place of R, of which a follower reads its
+  /// own rows only, or of P where there is just one follower.
+  static constexpr int summaries = affine || tiles > 1 ? 2 : 1;
+  static constexpr std::size_t summary_bytes = sizeof(Summary) * 2 * workers * summaries * elements;
   static constexpr std::size_t fixed_bytes = summary_bytes + std::size_t{2} * tiles * pieces * 512;
   static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;
   static constexpr std::size_t most_bytes = 226 << 10;  // of shared memory, sm_90; some is static
-  static constexpr int most_steps =
+  static constexpr int steps_that_fit =
       static_cast<int>((most_bytes - fixed_bytes) / (buffers * workers * step_bytes));
+  static constexpr int most_steps = steps_that_fit < 32 ? steps_that_fit : 32;
   static_assert(most_steps > 0);
 };
 
 /// A block's turn at a wave of a segment.
 struct Visit {
-  std::int64_t run;  // counts the segments
-  std::int64_t sequence, segment, wave;
+  int run;  // counts the segments
+  int sequence, segment, wave;
   unsigned number;
 };
 
 /// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
+template <class T>
 struct Chunk {
-  std::int64_t first;
+  std::int64_t first, place;  // of the first step; and of its block of values
+  const bool* cuts;           // of the first step; null for none
   int steps;
-  std::int64_t place, stride;  // of the first step's block of values, and to the next one's
-  const bool* cuts;            // of the first step; null for none
-  std::int64_t cut_stride;
+  T scale;  // of the step whose number is the lane's; converted where it is used, when it is there
+};
 
-  __device__ std::int64_t at(int step) const { return place + step * stride; }
+/// A worker's part of a visit.
+template <class T>
+struct Turn {
+  Visit visit;
+  Chunk<T> chunk;
 };
 
 }  // namespace scangrad::cuda

@@ -25,31 +25,34 @@ namespace scangrad::cuda {
 
 template <class Block>
 __device__ void work(const Block& block) {
-  Visit visit = block.first_visit(), ahead = visit;
-  for (int i = 0; i < Block::Tile::buffers; ++i, ahead = block.next(ahead)) {
-    block.begin_chunk(ahead);
-  }
-  const auto reduce_next = [&](const Visit& next) {
-    if (!block.exists(next)) return;
-    const Chunk c = block.chunk_of(next);
-    block.prepare(next, c);
-    reduce(block, next, c);
+  static_assert(Block::Tile::buffers == 3);
+  Visit ahead = block.first_visit();
+  typename Block::Turn turn, next, after;
+  const auto advance = [&] {
+    turn = next;
+    next = after;
+    after = block.begin(ahead);
+    ahead = block.next(ahead);
   };
-  await_copies<Block::Tile::buffers - 1>();
+#pragma unroll 1
+  for (int i = 0; i < Block::Tile::buffers; ++i) advance();
+  const auto prepare_and_reduce = [&](const typename Block::Turn& its) {
+    if (its.chunk.steps == 0) return;
+    block.prepare(its.visit, its.chunk);
+    reduce(block, its.visit, its.chunk);
+  };
+  await_copies<2>();
   __syncwarp();
-  reduce_next(visit);
+  prepare_and_reduce(turn);
   meet();
-  while (block.exists(visit)) {
-    const Visit next = block.next(visit);
+  while (block.exists(turn.visit)) {
     await_copies<1>();
     __syncwarp();
-    reduce_next(next);
+    prepare_and_reduce(next);
     meet();
-    if (!block.scan.only_totals) walk(block, visit, block.chunk_of(visit));
+    if (!block.scan.only_totals && turn.chunk.steps > 0) walk(block, turn.visit, turn.chunk);
     __syncwarp();
-    block.begin_chunk(ahead);
-    visit = next;
-    ahead = block.next(ahead);
+    advance();
   }
 }
 
@@ -70,10 +73,15 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
   const Handover handover{
       address + static_cast<unsigned>(Tile::summary_bytes) + tile * 2 * Tile::pieces * 512,
       static_cast<unsigned>(__cvta_generic_to_shared(barriers + 2 * tile))};
-  const Block block{scan,      reinterpret_cast<typename Tile::Summary*>(memory),
-                    address,   handover,
-                    operands,  crossed,
-                    exponents, rank};
+  const Block block{scan,
+                    reinterpret_cast<typename Tile::Summary*>(memory),
+                    address,
+                    handover,
+                    operands,
+                    crossed,
+                    exponents,
+                    rank,
+                    static_cast<int>(blockIdx.x) % scan.team};
   if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
     const int count = Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
@@ -169,17 +177,19 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
   const std::int64_t at_once = std::int64_t{Tile::workers} * shares.team;  // chunks of a wave
   scan.team = shares.team;
   scan.span = share(count, shares.segments);
-  scan.waves = share(scan.span, at_once * Tile::most_steps);
-  scan.chunk = static_cast<int>(share(scan.span, at_once * scan.waves));
-  scan.waves = share(scan.span, at_once * scan.chunk);
-  scan.segments = share(count, scan.span);
+  const std::int64_t waves = share(scan.span, at_once * Tile::most_steps);
+  scan.chunk = static_cast<int>(share(scan.span, at_once * waves));
+  scan.waves = static_cast<int>(share(scan.span, at_once * scan.chunk));
+  scan.segments = static_cast<int>(share(count, scan.span));
 
   const auto start = [&](std::int64_t runs) {
+    scan.runs = static_cast<int>(runs);
+    scan.teams = static_cast<int>(std::min<std::int64_t>(runs, blocks / scan.team));
     cudaLaunchAttribute cluster;
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim = {static_cast<unsigned>(scan.team), 1, 1};
     cudaLaunchConfig_t launch = {};
-    launch.gridDim = static_cast<unsigned>(std::min<std::int64_t>(runs * scan.team, blocks));
+    launch.gridDim = static_cast<unsigned>(scan.teams * scan.team);
     launch.blockDim = Tile::threads;
     launch.dynamicSmemBytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
                                                       static_cast<std::size_t>(scan.chunk);
@@ -255,8 +265,8 @@ MatrixScan<T> backward_scan(const Tensor& da, const Tensor& db, const Tensor& d_
 /// Whether `plain` holds of a scan for a kernel of order N (MatrixBlock).
 template <class T>
 bool is_plain(const MatrixScan<T>& scan) {
-  return scan.layout.cuts == nullptr && !scan.exclusive && scan.packs && scan.scales == nullptr &&
-         scan.db == nullptr && (scan.da != nullptr || scan.states != nullptr);
+  return scan.layout.cuts == nullptr && !scan.exclusive && scan.packs && scan.db == nullptr &&
+         (scan.da != nullptr || scan.states != nullptr);
 }
 /// Starts the pass for the scan's order.
 template <int NT, MatrixPass pass, class Form, class T>

@@ -8,29 +8,32 @@ namespace scangrad::cuda {
 /// A chunk multiplied out to P and R in shared memory. Where a segment starts in it, R alone is
 /// what leaves it; or P, of the steps from there on, where there is no R.
 template <class Block>
-__device__ void reduce(const Block& block, const Visit& visit, const Chunk& c) {
+__device__ void reduce(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
   using Tile = typename Block::Tile;
   using Form = typename Block::Form;
   constexpr int NT = Block::NT;
   constexpr bool transposed = Block::transposed;
-  if (c.steps == 0) return;
   bool starts = false;
   int exponent = 0;
   const auto element = [&](int step) { return block.operand(visit, step, 0); };
+  const auto begin = [&](auto& x, int step) {
+    Form::template begin<transposed>(x, element(step));
+    block.apply_scale(x, c, step);
+  };
   if constexpr (Tile::affine && NT <= 2) {
     // P above R in one fragment: the step's element is read once for both.
     constexpr int groups = row_groups<NT>;
     Fragment<NT, NT> x = {};
-    for (int step = 0; step < c.steps; ++step) {
+    starts = block.cut(c, 0);
+    begin(x, 0);
+    load_into<false, groups, groups>(x, block.operand(visit, 0, 1));
+#pragma unroll(NT == 4 ? 1 : 2)
+    for (int step = 1; step < c.steps; ++step) {
       const bool is_cut = block.cut(c, step);
       starts = starts || is_cut;
       Fragment<NT, NT> y = {};
-      if (step == 0) {
-        Form::template begin<transposed>(y, element(step));
-        block.apply_scale(y, c, step);
-      }
       load_into<false, groups, groups>(y, block.operand(visit, step, 1));
-      if (step > 0 && !is_cut) {
+      if (!is_cut) {
         block.apply_scale(x, c, step);
         Form::template add_product<transposed>(y, x, element(step));
       }
@@ -40,32 +43,40 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c) {
     store_from<groups, groups>(block.sum(visit, block.warp), x);
   } else {
     typename Block::State x = {};
-    for (int step = 0; step < c.steps; ++step) {
-      const bool is_cut = block.cut(c, step);
-      starts = starts || is_cut;
-      if (Tile::affine && starts) break;  // P does not count
-      typename Block::State y = {};
-      if (step == 0 || is_cut) {
-        Form::template begin<transposed>(y, element(step));
-        block.apply_scale(y, c, step);
-        exponent = 0;
-      } else {
-        block.apply_scale(x, c, step);
-        Form::template add_product<transposed>(y, x, element(step));
-      }
-      x = y;
+    const auto take_exponents = [&](int step) {
       if constexpr (Tile::scaled) {
         const bool last = step + 1 == c.steps;
         if (last || step % Tile::steps_of_slack == Tile::steps_of_slack - 1) {
           exponent += take_exponent(x, last ? 0 : Tile::slack);
         }
       }
+    };
+    starts = block.cut(c, 0);
+    begin(x, 0);
+    take_exponents(0);
+#pragma unroll(NT == 4 ? 1 : 2)
+    for (int step = 1; step < c.steps; ++step) {
+      const bool is_cut = block.cut(c, step);
+      starts = starts || is_cut;
+      if (Tile::affine && starts) break;  // P does not count
+      typename Block::State y = {};
+      if (is_cut) {
+        begin(y, step);
+        exponent = 0;
+      } else {
+        block.apply_scale(x, c, step);
+        Form::template add_product<transposed>(y, x, element(step));
+      }
+      x = y;
+      take_exponents(step);
     }
     store_fragment(block.product(visit, block.warp), x);
     if constexpr (Tile::affine) {
-      for (int step = 0; step < c.steps; ++step) {
+      load_into<false, 0, row_groups<NT>>(x, block.operand(visit, 0, 1));
+#pragma unroll(NT == 4 ? 1 : 2)
+      for (int step = 1; step < c.steps; ++step) {
         auto y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
-        if (step > 0 && !block.cut(c, step)) {
+        if (!block.cut(c, step)) {
           block.apply_scale(x, c, step);
           Form::template add_product<transposed>(y, x, element(step));
         }
@@ -137,6 +148,11 @@ struct Carried {
   /// x ← x P + R.
   template <bool sums>
   __device__ void step_over(const Total<Block, sums>& total, int first_row) {
+    constexpr bool scaled = Block::Tile::scaled,
+                   later = scaled && sizeof(typename Block::Summary) == 8;
+    // The exponent is taken out one product late, where there is room for that: it is found
+    // meanwhile.
+    const unsigned upper = later ? upper_half(x) : 0;
     if (Block::is_plain || !total.crosses || (Block::Tile::affine && !sums)) {
       typename Block::Rows y = {};
       if constexpr (sums) y = total.r;
@@ -153,7 +169,11 @@ struct Carried {
       x = total.r;
       exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
     }
-    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
+    if constexpr (later) {
+      exponent += take_exponent_of(x, Block::Tile::slack, exponent_field<double>(x, upper));
+    } else if constexpr (scaled) {
+      exponent += take_exponent(x, Block::Tile::slack);
+    }
   }
 };
 
@@ -162,7 +182,7 @@ struct Carried {
 template <class Block, bool sums, class Load, class F>
 __device__ void for_each_total(int count, Load load, F f) {
   Total<Block, sums> even, odd;
-  if constexpr (Block::NT == 4) {
+  if constexpr (Block::NT == 4 && (sums || Block::Tile::scaled)) {
     for (int i = 0; i < count; ++i) {
       load(even, i);
       f(even, i);

@@ -17,15 +17,30 @@ __device__ typename Block::State load_entering(const Block& block, const Visit& 
   return load_fragment<false, row_tiles<Block::NT>, Block::NT>(from);
 }
 
+/// How many steps a worker makes: not its last one, which the followers have made already, unless
+/// nobody will see what leaves it.
 template <class Block>
-__device__ void walk_forward(const Block& block, const Visit& visit, const Chunk& c) {
+__device__ int steps_to_make(const Block& block, const typename Block::Chunk& c) {
+  return block.is_last(c) ? c.steps : c.steps - 1;
+}
+
+/// The state that enters a chunk is that after the step before, and is written here.
+template <class Block>
+__device__ void walk_forward(const Block& block, const Visit& visit,
+                             const typename Block::Chunk& c) {
   constexpr int NT = Block::NT;
   auto x = load_entering(block, visit);
   const std::int64_t size = block.size_of_state();
+  const std::int64_t by = block.signed_by_direction(block.scan.layout.inner) * size;
   auto* to = block.scan.states + c.place * size;
-  for (int step = 0; step < c.steps; ++step, to += c.stride * size) {
+  const auto store_before = [&](int step) {
     if (block.cut(c, step)) block.fill_identity(x, 0);
     if (block.exclusive()) store_state(block, to, x);
+  };
+  if (!block.exclusive() && c.first > 0) store_state(block, to - by, x);
+  const int made = steps_to_make(block, c);
+  for (int step = 0; step < made; ++step, to += by) {
+    store_before(step);
     typename Block::State y = {};
     if constexpr (Block::Tile::affine) {
       y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
@@ -34,7 +49,8 @@ __device__ void walk_forward(const Block& block, const Visit& visit, const Chunk
     x = y;
     if (!block.exclusive()) store_state(block, to, x);
   }
-  if (block.is_last(c)) store_state(block, block.scan.last + visit.sequence * size, x);
+  if (made < c.steps) return store_before(made);
+  store_state(block, block.scan.last + visit.sequence * size, x);
 }
 
 /// The state that enters, as x · 2^exponent; its rows' own exponents are made one.
@@ -71,52 +87,69 @@ __device__ typename Block::State entering_scaled(const Block& block, const Visit
 }
 
 template <class Block>
-__device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk& c) {
+__device__ void walk_scaled(const Block& block, const Visit& visit,
+                            const typename Block::Chunk& c) {
   using T = typename Block::T;
   const auto& scan = block.scan;
   int exponent = 0;
   auto x = entering_scaled(block, visit, exponent);
-  int told = exponent;  // of 0, ∞ and NaN it stays what it was
-  unsigned upper = upper_half(x);
+  int told = exponent, own = 0;  // 2^told is what is written, 2^own x's part of that
+  const auto measure = [&] {
+    const int field = exponent_field<T>(x, upper_half(x));
+    own = is_normal(field) ? ::min(field - 1023, 1022) : 0;
+    if (is_normal(field)) told = exponent + own;  // of 0, ∞ and NaN it stays what it was
+  };
   const std::int64_t size = block.size_of_state();
   const auto tell = [&](T* mantissa, std::int32_t* its_exponent) {
-    const int field = exponent_field<T>(x, upper);
-    const int shift = is_normal(field) ? ::min(field - 1023, 1022) : 0;
-    if (is_normal(field)) told = exponent + shift;
-    store_state(block, mantissa, x, two_to(-shift));
+    store_state(block, mantissa, x, two_to(-own));
     if (threadIdx.x % 32 == 0) *its_exponent = told;
   };
-  for (int step = 0; step < c.steps; ++step) {
-    const std::int64_t to = c.at(step);
-    if (block.cut(c, step)) {
+  const auto tell_before = [&](int step) {
+    const bool is_cut = block.cut(c, step);
+    if (is_cut) {
       block.fill_identity(x, 0);
       exponent = told = 0;
-      upper = upper_half(x);
+      measure();
     }
-    if (block.exclusive() && c.first + step == 0 && !block.cut(c, step)) {
+    if (!block.exclusive()) return;
+    const std::int64_t to = block.place_of_step(c, step);
+    if (c.first + step == 0 && !is_cut) {
       // The initial state is returned as it was given.
       told = scan.initial_exponent != nullptr ? scan.initial_exponent[visit.sequence] : 0;
-      store_state(block, scan.states + to * size, x, two_to(exponent - told));
-      if (threadIdx.x % 32 == 0) scan.exponents[to] = told;
-    } else if (block.exclusive()) {
-      tell(scan.states + to * size, scan.exponents + to);
+      own = told - exponent;
     }
+    tell(scan.states + to * size, scan.exponents + to);
+  };
+  const auto tell_after = [&](int step) {
+    if (block.exclusive()) return;
+    const std::int64_t to = block.place_of_step(c, step);
+    tell(scan.states + to * size, scan.exponents + to);
+  };
+  measure();
+  if (c.first > 0) tell_after(-1);
+  const int made = steps_to_make(block, c);
+  for (int step = 0; step < made; ++step) {
+    tell_before(step);
     typename Block::State y = {};
     add_product<false>(y, x, block.operand(visit, step, 0));
     x = y;
-    upper = upper_half(x);
-    exponent += take_exponent(x, Block::Tile::slack, upper);
-    if (!block.exclusive()) tell(scan.states + to * size, scan.exponents + to);
+    measure();
+    if (abs(own) > Block::Tile::slack) {
+      multiply(x, two_to(-own));
+      exponent += own;
+      own = 0;
+    }
+    tell_after(step);
   }
-  if (block.is_last(c)) {
-    tell(scan.last + visit.sequence * size, scan.last_exponent + visit.sequence);
-  }
+  if (made < c.steps) return tell_before(made);
+  tell(scan.last + visit.sequence * size, scan.last_exponent + visit.sequence);
 }
 
 /// With x the cotangent of the state after a step: db = x, da = (the state before)ᵀ x, and before
 /// the step it is x aᵀ and the gradient from outside (docs/scan.md).
 template <class Block>
-__device__ void walk_backward(const Block& block, const Visit& visit, const Chunk& c) {
+__device__ void walk_backward(const Block& block, const Visit& visit,
+                              const typename Block::Chunk& c) {
   constexpr int NT = Block::NT;
   const auto& scan = block.scan;
   auto* const turned = block.entering(visit, block.warp);
@@ -124,36 +157,36 @@ __device__ void walk_backward(const Block& block, const Visit& visit, const Chun
   const std::int64_t size = block.size_of_state();
   const int n = block.order();
   auto* da = scan.da + c.place * n * n;
-  for (int step = 0; step < c.steps; ++step, da += c.stride * n * n) {
-    auto* const a = block.operand(visit, step, 0);
-    auto* const b = block.operand(visit, step, 1);
+  const std::int64_t by = block.signed_by_direction(scan.layout.inner) * n * n;
+  const bool wanted = Block::is_plain || scan.da != nullptr;
+  const int made = scan.d_initial != nullptr ? steps_to_make(block, c) : c.steps - 1;
+  for (int step = 0; step < c.steps; ++step, da += by) {
     if constexpr (!Block::is_plain) {
-      if (scan.db != nullptr) store_state(block, scan.db + c.at(step) * size, x);
+      if (scan.db != nullptr) store_state(block, scan.db + block.place_of_step(c, step) * size, x);
     }
-    typename Block::State d = {};
-    const bool wanted = Block::is_plain || scan.da != nullptr;
     if (wanted) {
-      __syncwarp();
-      store_fragment(turned, x);
-      __syncwarp();
+      typename Block::State d = {};
       add_transposed_product<NT>(d, block.operand(visit, step, 2), turned);
-      Block::Form::pull_back(d, a, turned, n);
+      Block::Form::pull_back(d, block.operand(visit, step, 0), turned, n);
+      block.apply_scale(d, c, step);
+      store_rows(da, d, n, n, block.packs());
     }
+    if (step == made) return;
+    auto* const b = block.operand(visit, step, 1);
     block.apply_scale(x, c, step);
     auto y = load_fragment<false, row_tiles<NT>, NT>(b);
-    Block::Form::template add_product<true>(y, x, a);
+    Block::Form::template add_product<true>(y, x, block.operand(visit, step, 0));
     if (block.cut(c, step)) y = load_fragment<false, row_tiles<NT>, NT>(b);  // nothing flows back
     x = y;
-    if (wanted) store_rows(da, d, n, n, block.packs(), block.scale_of(c, step));
+    __syncwarp();
+    store_fragment(turned, x);
+    __syncwarp();
   }
-  if (block.is_last(c) && scan.d_initial != nullptr) {
-    store_state(block, scan.d_initial + visit.sequence * size, x);
-  }
+  store_state(block, scan.d_initial + visit.sequence * size, x);
 }
 
 template <class Block>
-__device__ void walk(const Block& block, const Visit& visit, const Chunk& c) {
-  if (c.steps == 0) return;
+__device__ void walk(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
   if constexpr (Block::Tile::backward) {
     walk_backward(block, visit, c);
   } else if constexpr (Block::Tile::scaled) {

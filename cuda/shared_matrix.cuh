@@ -122,31 +122,59 @@ __device__ void await_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
 }
 
-/// A lane begins to copy its share of `count` padded matrices, of rows × n elements each, from
-/// where `from(i)` says the i-th lies. Their padding is 0 already.
-template <int NT, class T, class From>
-__device__ void begin_loads(T* matrices, int stride, int count, From from, int rows, int n,
-                            bool packs) {
-  constexpr int N = 8 * NT, a_pack = 16 / static_cast<int>(sizeof(T)), row_packs = N / a_pack,
-                all = N * row_packs;
+/// Matrices of rows × n in global memory, each `by` elements from the one before.
+template <class T>
+struct Matrices {
+  const T* first;
+  std::int64_t by;
+  int count, rows;
+};
+/// A lane begins to copy its share of the matrices of N sources, the first of which has the most,
+/// to (count, N) padded ones, whose padding is 0 already.
+template <int NT, int N, class T>
+__device__ void begin_loads(T* to, const Matrices<T> (&sources)[N], int n, bool packs) {
+  constexpr int order = 8 * NT, elements = order * order;
+  constexpr int a_pack = 16 / static_cast<int>(sizeof(T)), row_packs = order / a_pack,
+                all = order * row_packs;
   const int lane = static_cast<int>(threadIdx.x % 32);
   if (packs) {
-#pragma unroll 4
-    for (int i = lane; i < count * all; i += 32) {
-      const int which = i / all, pack = i % all;
-      copy_asynchronously<16>(
-          matrices + which * stride + place_of<NT, T>(pack / row_packs, pack % row_packs * a_pack),
-          from(which) + pack * a_pack);
+    // A lane has the same packs of each matrix, whose places are found once.
+    constexpr int at_once = all < 32 ? 32 / all : 1, each = all < 32 ? 1 : all / 32;
+    const int pack = lane % all, r = pack / row_packs, c = pack % row_packs * a_pack;
+    const T* from[N];
+    for (int k = 0; k < N; ++k) {
+      from[k] = sources[k].first + lane / all * sources[k].by + pack * a_pack;
+    }
+    to += lane / all * N * elements;
+#pragma unroll(N > 1 ? 1 : 4)
+    for (int i = lane / all; i < sources[0].count; i += at_once) {
+#pragma unroll
+      for (int k = 0; k < N; ++k) {
+        if (k == 0 || i < sources[k].count) {
+#pragma unroll
+          for (int j = 0; j < each; ++j) {
+            copy_asynchronously<16>(to + k * elements + place_of<NT, T>(r, c, j * (32 / row_packs)),
+                                    from[k] + j * 32 * a_pack);
+          }
+        }
+        from[k] += at_once * sources[k].by;
+      }
+      to += at_once * N * elements;
     }
     return;
   }
-  for (int which = 0; which < count; ++which) {
-    for (int i = lane; i < rows * n; i += 32) {
-      T* const to = matrices + which * stride + place_of<NT, T>(i / n, i % n);
-      if constexpr (sizeof(T) >= 4) {
-        copy_asynchronously<sizeof(T)>(to, from(which) + i);
-      } else {
-        *to = from(which)[i];
+  for (int k = 0; k < N; ++k) {
+    const Matrices<T>& source = sources[k];
+    for (int i = 0; i < source.count; ++i) {
+      T* const its = to + (i * N + k) * elements;
+      const T* const from = source.first + i * source.by;
+      for (int e = lane; e < source.rows * n; e += 32) {
+        T* const place = its + place_of<NT, T>(e / n, e % n);
+        if constexpr (sizeof(T) >= 4) {
+          copy_asynchronously<sizeof(T)>(place, from + e);
+        } else {
+          *place = from[e];
+        }
       }
     }
   }
