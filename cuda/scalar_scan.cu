@@ -19,9 +19,9 @@ using SumMonoid = PlainMonoid<scan_functors::Sum, C>;
 template <class C>
 using ProductMonoid = PlainMonoid<scan_functors::Product, C>;
 template <class C>
-using LargestMonoid = PlainMonoid<scan_functors::Largest, C>;
+using LargestMonoid = PlainMonoid<Largest, C>;
 template <class C>
-using SmallestMonoid = PlainMonoid<scan_functors::Smallest, C>;
+using SmallestMonoid = PlainMonoid<Smallest, C>;
 using SumTypes = TypeList<float, double, bfloat16, std::int64_t>;  // narrower integers are widened
 
 }  // namespace

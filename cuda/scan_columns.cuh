@@ -1,6 +1,8 @@
 #pragma once
 // Scans of sequences that lie side by side (inner > 1). Tiles pass through shared memory, whose
-// rows are pieces of memory; neighbouring threads have neighbouring sequences.
+// rows are pieces of memory; neighbouring threads have neighbouring sequences. A warp loads what
+// its own threads scan, some steps of all its runs after another, and multiplies out what is there
+// while the rest is on its way.
 #include <scangrad/cuda/scan_chain.cuh>
 
 #include <cuda_pipeline.h>
@@ -13,8 +15,12 @@ namespace scangrad::cuda {
 /// of each sequence follow one another.
 struct ColumnTiles {
   std::int64_t tiles, columns;  // tiles of a sequence; tiles side by side
-  int across;
-  bool packs;  // rows of a tile may be loaded in packs of 16 bytes
+  int across, length;           // `length` steps to a run
+  bool packs;                   // rows of a tile may be loaded in packs of 16 bytes
+
+  /// Rows of a tile in shared memory that a run takes. Where a warp has runs side by side, one
+  /// more than its steps: they lie in different banks.
+  __host__ __device__ int rows() const { return across < 32 ? length + 1 : length; }
 };
 
 /// Sequences and steps that a thread has of each operand: 64 KB a tile of one, 32 KB of each of
@@ -24,13 +30,10 @@ template <class P>
 struct ColumnRun {
   using T = typename P::Value;
   static constexpr int wide = sizeof(T) == 2 ? 2 : 1;  // a warp's row has at least 128 bytes
-  static constexpr int length = (P::inputs == 1 ? 256 : 128) / (wide * sizeof(T));
+  static constexpr int most = (P::inputs == 1 ? 256 : 128) / (wide * sizeof(T));  // steps
   static constexpr int blocks = P::inputs == 3 ? 2 : 3;  // of a multiprocessor
-  static constexpr int at_once = 16;                     // steps that are unrolled
-  static_assert(length % at_once == 0 && length <= 64);
-  /// Rows of a tile in shared memory that a run takes. Where a warp has runs side by side, one
-  /// more than its steps: they lie in different banks.
-  static constexpr int rows(int across) { return across < 32 ? length + 1 : length; }
+  static constexpr int at_once = 16;                     // steps that are loaded, and unrolled
+  static_assert(most % at_once == 0 && most <= 64);
 };
 
 /// A block scans its sequences tile by tile, or one tile of a chain. Steps are combined twice,
@@ -44,15 +47,15 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
   using C = typename P::C;
   using T = typename P::Value;
   constexpr int pack = 16 / sizeof(T);
-  constexpr int length = ColumnRun<P>::length, rows = ColumnRun<P>::rows(fixed_across);
   constexpr int at_once = ColumnRun<P>::at_once;
   extern __shared__ __align__(16) unsigned char tile_memory[];
-  auto& data = reinterpret_cast<T(&)[P::inputs][scan_threads * V * rows]>(tile_memory);
+  T* const data = reinterpret_cast<T*>(tile_memory);
   __shared__ Segment<M> parts[scan_threads * V];
   const Sequences& sequences = scan.sequences;
   const int across = fixed_across > 0 ? fixed_across : tiles.across, width = across * V;
-  const int runs = scan_threads / across, steps = runs * length;
-  const int thread = static_cast<int>(threadIdx.x), slot = thread / across,
+  const int length = tiles.length, rows = fixed_across == 32 ? length : tiles.rows();
+  const int steps = scan_threads / across * length, size = scan_threads * V * rows;  // of a tile
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, slot = thread / across,
             column = thread % across * V;
   std::int64_t tile = 0, end = tiles.tiles, block = blockIdx.x;
   if (chain.used()) {  // all columns' first tiles, then all second ones: chains seldom wait
@@ -62,36 +65,52 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
     end = tile + 1;
   }
   const std::int64_t stride = sequences.stride();
-  /// The tile from step k on, `wide` adjacent values by each thread.
+  /// The warp's part of the tile from step k on, `wide` adjacent values by each thread.
   const auto load = [&](auto wide, std::int64_t k) {
-    using Values = Pack<T, decltype(wide)::value>;
-    const int a_row = width / wide, rows_each = scan_threads / a_row;
-    const int row = thread / a_row, at = thread % a_row * wide;
+    constexpr int bytes = wide * static_cast<int>(sizeof(T));
+    const int in_warp = std::min(across, 32), slots = 32 / in_warp,
+              first_slot = (thread - lane) / across;
+    const int a_row = in_warp * V / wide, rows_each = 32 / a_row, row = lane / a_row;
+    const int at = (thread - lane) % across * V + lane % a_row * wide;
     const std::int64_t s = block * width + at;
-    if (s >= sequences.number) return;
-    const std::int64_t first = sequences.first(s) + (k + row) * stride;
+    const std::int64_t first = s < sequences.number ? sequences.first(s) + k * stride : 0;
+    /// Steps from `begin` on of each run.
+    const auto copy = [&](int i, int slot, int begin) {
+      const int place = slot * length + begin + scan.lead(i);
+      const T* from = scan.in[i] + first + (place + row) * stride;
+      T* to = data + i * size + (slot * rows + begin + row) * width + at;
+      const std::int64_t step = k + place;
+      with_constant(step >= 0 && step + at_once <= sequences.count, [&](auto whole) {
 #pragma unroll
-    for (int i = 0; i < P::inputs; ++i) {
-      const std::int64_t begin = k + scan.lead(i);
-      const auto copy = [&](auto whole) {
-        const T* from = scan.in[i] + first + scan.lead(i) * stride;
-#pragma unroll
-        for (int j = row; j < steps; j += rows_each, from += rows_each * stride) {
-          if (!whole && (begin + j < 0 || begin + j >= sequences.count)) continue;
-          T* const to = &data[i][(rows == length ? j : j + j / length) * width + at];
-          if constexpr (sizeof(Values) >= 4) {
-            __pipeline_memcpy_async(to, from, sizeof(Values));
-          } else {
-            *to = *from;
+        for (int r = 0; r < at_once; r += rows_each) {
+          if ((rows_each <= at_once || row < at_once) &&
+              (whole || (step + row + r >= 0 && step + row + r < sequences.count))) {
+            if constexpr (bytes >= 4) {
+              __pipeline_memcpy_async(to, from, bytes);
+            } else {
+              *to = *from;
+            }
           }
+          from += rows_each * stride;
+          to += rows_each * width;
         }
-      };
-      if (begin >= 0 && begin + steps <= sequences.count) {
-        copy(std::true_type{});
-      } else {
-        copy(std::false_type{});
+      });
+    };
+#pragma unroll 1
+    for (int begin = 0; begin < length; begin += at_once) {
+      if (s < sequences.number) {
+        for (int slot = first_slot; slot < first_slot + slots; ++slot) {
+#pragma unroll
+          for (int i = 0; i < P::inputs; ++i) copy(i, slot, begin);
+        }
       }
+      __pipeline_commit();
     }
+  };
+  /// Waits until the steps from `begin` on are there.
+  const auto arrive = [&](int begin) {
+    __pipeline_wait_prior(static_cast<unsigned>((length - begin) / at_once - 1));
+    __syncwarp();
   };
   const std::int64_t s = block * width + column;
   const bool active = s < sequences.number;
@@ -103,7 +122,6 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
     } else {
       load(std::integral_constant<int, V>{}, tile * steps);
     }
-    __pipeline_commit();
     const std::int64_t k = tile * steps + slot * length;
     const std::int64_t left = active ? sequences.count - k : 0;
     const std::int64_t first = active ? sequences.first(s) + k * stride : 0;
@@ -117,14 +135,13 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
     const Marks marks = marks_of(sequences, P::backwards, s, left > 0 ? k : 0, length,
                                  low_bits(left), cut, cut_stride);
     const bool plain = __all_sync(0xFFFFFFFFu, marks.plain(length));
-    __pipeline_wait_prior(0);
-    __syncthreads();
 
+    const T* const own = data + slot * rows * width + column;
     /// f(v, marks, r, x) for the thread's sequences v at step r.
     const auto step = [&](Marks at, int bit, int r, const auto& f) {
       C values[P::inputs][V];
       for (int i = 0; i < P::inputs; ++i) {
-        widen(values[i], load_pack<V>(&data[i][(slot * rows + r) * width + column]));
+        widen(values[i], load_pack<V>(own + i * size + r * width));
       }
 #pragma unroll
       for (int v = 0; v < V; ++v, ++at.sequence) {
@@ -133,10 +150,11 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
         f(v, at, bit, x);
       }
     };
-    /// The same for each step; `done` after each.
-    const auto each_plain = [&](const auto& f, const auto& done) {
+    /// The same for each step; `done` after each, and before some together `start`.
+    const auto each_plain = [&](const auto& start, const auto& f, const auto& done) {
 #pragma unroll 1
       for (int begin = 0; begin < length; begin += at_once) {
+        start(begin);
 #pragma unroll
         for (int r = 0; r < at_once; ++r) {
           const bool first = r == 0 && begin == 0;
@@ -155,8 +173,12 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
     };
     Segment<M> product[V];
     for (Segment<M>& p : product) p = nothing<M>();
+    C first_values[V];
+    arrive(plain ? 0 : length - at_once);
+    widen(first_values, load_pack<V>(own));
     if (plain) {
-      multiply_plain(product, scan, marks, [&](const auto& f) { each_plain(f, [] {}); });
+      multiply_plain(product, scan, marks, first_values,
+                     [&](const auto& f) { each_plain(arrive, f, [] {}); });
     } else {
       each([&](int v, const Marks& at, int r,
                const C(&x)[P::inputs]) { multiply_step(product[v], scan, at, r, x); },
@@ -177,10 +199,16 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
     char* to[P::outputs];
     for (int i = 0; i < P::outputs; ++i) to[i] = reinterpret_cast<char*>(scan.out[i] + first);
     C results[P::outputs][V];
-    const auto walk = [&](int v, const Marks& at, int r, const C(&x)[P::inputs]) {
-      C y[P::outputs];
-      walk_step(state[v], y, scan, at, r, x);
-      for (int i = 0; i < P::outputs; ++i) results[i][v] = y[i];
+    const auto walk = [&](auto plain, auto appends) {
+      return [&, plain, appends](int v, const Marks& at, int r, const C(&x)[P::inputs]) {
+        C y[P::outputs];
+        if constexpr (plain) {
+          walk_inside<appends>(state[v], y, scan, at, r, x);
+        } else {
+          walk_step(state[v], y, scan, at, r, x);
+        }
+        for (int i = 0; i < P::outputs; ++i) results[i][v] = y[i];
+      };
     };
     const auto store = [&] {
       for (int i = 0; i < P::outputs; ++i) {
@@ -190,10 +218,21 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
         to[i] += bytes;
       }
     };
+    constexpr std::true_type yes;
+    constexpr std::false_type no;
     if (plain) {
-      each_plain(walk, store);
+      const auto walk_plain = [&](auto appends) {
+        each_plain([](int) {}, walk(yes, appends), store);
+      };
+      const bool appends = enter_plain(state, scan, marks, first_values, product);
+      if constexpr (Appending<M>) {
+        with_constant(appends, walk_plain);
+      } else {
+        walk_plain(no);
+      }
+      leave_plain(state, scan, marks, length);
     } else {
-      each(walk, store);
+      each(walk(no, no), store);
     }
     if (tile + 1 < end) __syncthreads();  // before the next tile is loaded
   }
@@ -203,23 +242,26 @@ template <class P, int V>
 void scan_columns_by(Device device, const P& scan) {
   using M = typename P::Monoid;
   using T = typename P::Value;
-  constexpr int pack = 16 / sizeof(T), length = ColumnRun<P>::length;
+  constexpr int pack = 16 / sizeof(T), at_once = ColumnRun<P>::at_once;
   const auto up_to = [](std::int64_t n, int most) {  // the power of two that reaches n, or `most`
     int power = 1;
     while (power < n && power < most) power *= 2;
     return power;
   };
   const Sequences& sequences = scan.sequences;
+  // Of short sequences runs are no longer than has to be.
+  const int length = static_cast<int>(std::min<std::int64_t>(
+      (sequences.count + at_once - 1) / at_once * at_once, ColumnRun<P>::most));
   const int runs = up_to((sequences.count + length - 1) / length, scan_threads / 32);
   const int across = up_to(sequences.number / V, scan_threads / runs), width = across * V;
   const std::int64_t steps = std::int64_t{scan_threads} / across * length;
   ColumnTiles tiles{(sequences.count + steps - 1) / steps, (sequences.number + width - 1) / width,
-                    across, width % pack == 0 && sequences.inner % pack == 0};
+                    across, length, width % pack == 0 && sequences.inner % pack == 0};
   for (const T* in : scan.in) tiles.packs = tiles.packs && aligned<pack>(in);
   const DeviceGuard guard(device.index);
   const auto start = [&](std::int64_t blocks, const Chain<M>& chain) {
     const auto kernel = across == 32 ? scan_columns_kernel<P, V, 32> : scan_columns_kernel<P, V, 0>;
-    const int values = P::inputs * scan_threads * V * ColumnRun<P>::rows(across == 32 ? 32 : 0);
+    const int values = P::inputs * scan_threads * V * tiles.rows();
     start_scan(device, kernel, blocks, values * sizeof(T), chain, scan, tiles);
   };
   // Eight blocks a multiprocessor keep the memory busy; with fewer, tiles are shared out too.

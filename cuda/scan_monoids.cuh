@@ -31,14 +31,42 @@ struct PlainMonoid {
   __device__ static C value(Element e) { return e.x; }
 };
 
-/// e^x for x ≤ 0, and log x for x ≥ 1 or 0, by the quick functions, which need not care for results
-/// or operands too small to be normal.
-__device__ inline float exp_below_1(float x) {
+/// scan_functors::Largest and Smallest, of floats by one instruction.
+struct Largest : scan_functors::Largest {
+  using scan_functors::Largest::combine;
+  __device__ static float combine(float l, float r) {
+    float z;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(l), "f"(r));
+    return z;
+  }
+};
+struct Smallest : scan_functors::Smallest {
+  using scan_functors::Smallest::combine;
+  __device__ static float combine(float l, float r) {
+    float z;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(l), "f"(r));
+    return z;
+  }
+};
+
+// Quick functions that need not care for results or operands too small to be normal.
+
+/// 2^x.
+__device__ inline float quick_exp2(float x) {
   float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.4426950408889634f));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+/// e^{x − about}; of floats the logarithm is off by |about|'s rounding.
+__device__ inline float exp_about(float x, float about) {
+  constexpr float log2_e = 1.4426950408889634f;
+  return quick_exp2(std::fma(x, log2_e, -(about * log2_e)));
+}
+__device__ inline double exp_about(double x, double about) { return ::exp(x - about); }
+/// e^x for x ≤ 0.
+__device__ inline float exp_below_1(float x) { return quick_exp2(x * 1.4426950408889634f); }
 __device__ inline double exp_below_1(double x) { return ::exp(x); }
+/// log x for x ≥ 1 or 0.
 __device__ inline float log_from_1(float x) {
   float y;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -46,54 +74,67 @@ __device__ inline float log_from_1(float x) {
 }
 __device__ inline double log_from_1(double x) { return ::log(x); }
 
-__device__ inline float max_or_nan(float x, float y) {
-  float z;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
-  return z;
-}
-__device__ inline double max_or_nan(double x, double y) {
-  return scan_functors::Largest::combine(x, y);
-}
-
-/// scan_functors::LogSumExp as Σ e^{x − most}, so that a combine takes an exponential and no
+/// scan_functors::LogSumExp as Σ e^{x − about}, so that a combine takes an exponential and no
 /// logarithm, which only states that are stored need. The sum is at least 1, next to which the
-/// error of the quick functions is that of rounding.
+/// error of the quick functions is that of rounding; or 0, of nothing.
 template <class Scalar>
 struct LogSumExpMonoid {
   using C = Scalar;
   static constexpr int inputs = 1;
+  // Of operands and sums up to there the float's error is small: runs are just added up.
+  static constexpr C small = 1 << 20;
   struct Element {
-    C most, sum;
+    C about, sum;
   };
   __device__ static C padding(int) { return scan_functors::lowest<C>(); }
   __device__ static Element identity() { return {scan_functors::lowest<C>(), C(0)}; }
   __device__ static Element element(const C (&x)[1]) { return {x[0], C(1)}; }
   __device__ static Element combine(Element l, Element r) {
-    const C difference = r.most - l.most;
+    const C difference = r.about - l.about;
     const bool right = difference > C(0);
-    // Of two infinities NaN, of which `min` makes 0. A true NaN stays in `most`.
+    // Of two infinities NaN, of which `min` makes 0. A true NaN stays in `about`.
     const C factor = exp_below_1(std::fmin(-std::abs(difference), C(0)));
-    return {max_or_nan(l.most, r.most), (right ? r.sum : l.sum) + (right ? l.sum : r.sum) * factor};
+    return {Largest::combine(l.about, r.about),
+            (right ? r.sum : l.sum) + (right ? l.sum : r.sum) * factor};
   }
-  /// all[v] ← the product of a run, about the largest of its operands; each(f) is f(v, …, x) for
-  /// all steps of V runs.
+  /// combine(l, r) of an operand r, about what l is about: one exponential, and no comparison.
+  __device__ static Element append(Element l, Element r) {
+    return {l.about, l.sum + exp_about(r.about, l.about)};
+  }
+  /// Whether the operands of a run, of this first one and product, may be appended to `state`,
+  /// which becomes one about a number; never NaN, nor infinities that would give it.
+  __device__ static bool appends(Element& state, C first, Element run) {
+    const bool none = state.about == scan_functors::lowest<C>();
+    const C about = none ? first : state.about;
+    if (!(std::abs(about) <= small && run.sum * exp_about(run.about, about) <= small)) return false;
+    if (none) state = {first, C(0)};
+    return true;
+  }
+  /// all[v] ← the product of a run, about the first of its operands, or the largest where the sum
+  /// would be too large for that or the first is no number; each(f) is f(v, …, x) for all steps of
+  /// V runs.
   template <int V, class Each>
-  __device__ static void product(Element (&all)[V], const Each& each) {
+  __device__ static void product(Element (&all)[V], const C (&first)[V], const Each& each) {
+    for (int v = 0; v < V; ++v) all[v] = {first[v], C(0)};
+    each([&](int v, const auto&, int, const C(&x)[1]) { all[v] = append(all[v], element(x)); });
+    bool fits = true;
+    for (const Element& x : all) fits = fits && x.sum >= C(0.5) && x.sum <= small;
+    if (__all_sync(0xFFFFFFFFu, fits)) return;
     for (Element& x : all) x = identity();
     each([&](int v, const auto&, int, const C(&x)[1]) {
-      all[v].most = max_or_nan(all[v].most, x[0]);
+      all[v].about = Largest::combine(all[v].about, x[0]);
     });
     __syncwarp();  // lest the compiler keep all operands for the next round
     C about[V];
     for (int v = 0; v < V; ++v) {
-      about[v] = std::abs(all[v].most) == scan_functors::highest<C>() ? C(0) : all[v].most;
+      about[v] = std::abs(all[v].about) == scan_functors::highest<C>() ? C(0) : all[v].about;
     }
     each([&](int v, const auto&, int, const C(&x)[1]) {
       all[v].sum += exp_below_1(x[0] - about[v]);
     });
   }
   __device__ static Element state(C h) { return {h, C(1)}; }
-  __device__ static C value(Element e) { return e.most + log_from_1(e.sum); }
+  __device__ static C value(Element e) { return e.about + log_from_1(e.sum); }
 };
 
 /// h ↦ h a + b.

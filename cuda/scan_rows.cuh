@@ -11,28 +11,28 @@
 
 namespace scangrad::cuda {
 
-/// A tile of one operand in shared memory: packs of 16 bytes in the order of the scan, values in a
-/// pack in that of memory. Each thread has `packs` of them, placed so that neither a thread's own
-/// packs nor neighbouring ones share banks.
-template <class T, int packs>
+/// A tile of one operand in shared memory: packs of 16 bytes in the order of memory, of which each
+/// thread's run has 8. They are placed so that neither a run's packs nor those that neighbouring
+/// threads take at once share banks.
+template <class T>
 struct RowTile {
-  static constexpr int pack = 16 / sizeof(T);
+  static constexpr int pack = 16 / sizeof(T), packs = 8;
   static constexpr int length = packs * pack;  // steps of a run
   static constexpr int size = scan_threads * length;
   using Values = Pack<T, pack>;
   Values data[scan_threads * packs];
 
-  __device__ Values& operator[](int i) {
-    return data[i ^ (i / std::max(packs, 8) & (std::min(packs, 8) - 1))];
+  __device__ Values& operator[](int i) { return data[i ^ i / packs % packs]; }
+  /// (*this)[begin + 32 j + lane], where `begin` is that of a warp's part.
+  __device__ Values& of_lane(int begin, int j, int lane) {
+    return data[begin + 32 * j + (lane ^ lane / packs ^ j % 2 * 4)];
   }
 };
 
-/// Runs are 128 bytes of each operand.
 template <class P>
 struct RowRun {
-  static constexpr int packs = 8;
   static constexpr int blocks = P::inputs == 1 ? 5 : P::inputs == 2 ? 3 : 2;  // of a multiprocessor
-  using Tile = RowTile<typename P::Value, packs>;
+  using Tile = RowTile<typename P::Value>;
 };
 
 /// How tiles, all `count` of them, are read and shared out.
@@ -50,14 +50,16 @@ __global__ void __launch_bounds__(scan_threads, RowRun<P>::blocks)
   using C = typename P::C;
   using T = typename P::Value;
   using Tile = typename RowRun<P>::Tile;
-  constexpr int packs = RowRun<P>::packs, length = Tile::length;
+  constexpr int pack = Tile::pack, packs = Tile::packs, length = Tile::length;
   extern __shared__ __align__(16) unsigned char tile_memory[];
   auto& data = reinterpret_cast<Tile(&)[P::inputs]>(tile_memory);
   __shared__ Segment<M> parts[2][scan_threads / 32];
   const Sequences& sequences = scan.sequences;
   const bool from_end = sequences.from_end;
   const std::int64_t numel = sequences.number * sequences.count;
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  // Where in the tile the thread's run lies, and the packs of its warp begin.
+  const int run = from_end ? scan_threads - 1 - thread : thread, part = run / 32 * 32 * packs;
 
   std::int64_t begin = blockIdx.x * tiles.each;
   if (chain.used() && from_end) begin = tiles.count - 1 - begin;  // `each` is 1
@@ -67,36 +69,30 @@ __global__ void __launch_bounds__(scan_threads, RowRun<P>::blocks)
     const std::int64_t tile = from_end ? --end : begin++;
     const std::int64_t base = tile * Tile::size;
     const bool whole = base + Tile::size <= numel;
-    // Where in the tile pack i lies, and value i of all packs.
-    const auto pack_at = [&](int i) {
-      return (from_end ? scan_threads * packs - 1 - i : i) * Tile::pack;
-    };
-    const auto value_at = [&](int i) { return pack_at(i / Tile::pack) + i % Tile::pack; };
-    // The first pack that the thread loads, and from there to the next ones.
-    const int own_pack = warp * packs * 32 + lane;
-    const std::int64_t a_warp = from_end ? -32 * Tile::pack : 32 * Tile::pack;
+    const std::int64_t own_pack = base + std::int64_t{part + lane} * pack;
 
 #pragma unroll
     for (int i = 0; i < P::inputs; ++i) {
-      if (whole && (tiles.packed_in >> i & 1u) != 0) {
-        const T* from = scan.in[i] + base + pack_at(own_pack);
+      const bool packed = (tiles.packed_in >> i & 1u) != 0;
+      if (whole && packed) {
 #pragma unroll
-        for (int j = 0; j < packs; ++j, from += a_warp) {
-          __pipeline_memcpy_async(&data[i][own_pack + 32 * j], from, 16);
+        for (int j = 0; j < packs; ++j) {
+          const T* const from = scan.in[i] + own_pack + 32 * pack * j;
+          __pipeline_memcpy_async(&data[i].of_lane(part, j, lane), from, 16);
         }
         continue;
       }
-      if ((tiles.packed_in >> i & 1u) != 0) {  // up to the end, which may be within a pack
+      if (packed) {  // up to the end, which may be within a pack
 #pragma unroll 1
         for (int j = 0; j < packs; ++j) {
-          const std::int64_t from = base + pack_at(own_pack + 32 * j);
-          typename Tile::Values& to = data[i][own_pack + 32 * j];
-          if (from + Tile::pack <= numel) {
+          const std::int64_t from = own_pack + 32 * pack * j;
+          typename Tile::Values& to = data[i].of_lane(part, j, lane);
+          if (from + pack <= numel) {
             __pipeline_memcpy_async(&to, scan.in[i] + from, 16);
             continue;
           }
 #pragma unroll 1
-          for (int l = 0; l < Tile::pack; ++l) {
+          for (int l = 0; l < pack; ++l) {
             to.values[l] = from + l < numel ? scan.in[i][from + l] : static_cast<T>(P::padding(i));
           }
         }
@@ -104,16 +100,16 @@ __global__ void __launch_bounds__(scan_threads, RowRun<P>::blocks)
       }
 #pragma unroll 4
       for (int j = 0; j < length; ++j) {
-        const int to = (warp * length + j) * 32 + lane;
-        const std::int64_t from = base + value_at(to);
-        const T value = from < numel ? scan.in[i][from] : static_cast<T>(P::padding(i));
-        data[i][to / Tile::pack].values[to % Tile::pack] = value;
+        const int to = part * pack + 32 * j + lane;
+        const std::int64_t from = base + to;
+        data[i][to / pack].values[to % pack] =
+            from < numel ? scan.in[i][from] : static_cast<T>(P::padding(i));
       }
     }
     __pipeline_commit();
 
     const int along = from_end ? -1 : 1;
-    const std::int64_t first = base + pack_at(thread * packs) + (from_end ? Tile::pack - 1 : 0);
+    const std::int64_t first = base + run * length + (from_end ? length - 1 : 0);
     // Beside the warp's runs, the values that operands read ahead or behind take from there. What
     // is read beyond the ends belongs to no step, and is not used.
     T beside[P::inputs];
@@ -134,105 +130,94 @@ __global__ void __launch_bounds__(scan_threads, RowRun<P>::blocks)
 
     __pipeline_wait_prior(0);
     __syncwarp();
-    const auto value = [&](int i, int r) -> T& {
-      const int l = r % Tile::pack;
-      return data[i][thread * packs + r / Tile::pack].values[from_end ? Tile::pack - 1 - l : l];
+    // The run's packs in the order of the scan: pack p of run r has the place p ^ r % packs, and
+    // from the end, where p and r count down from odd numbers, the same place again.
+    const auto own = [&](int i, int j) ->
+        typename Tile::Values& { return data[i].data[run * packs + (j ^ thread % packs)]; };
+    const auto value = [&](int i, int r) {
+      const int l = r % pack;
+      return static_cast<C>(own(i, r / pack).values[from_end ? pack - 1 - l : l]);
     };
 #pragma unroll
     for (int i = 0; i < P::inputs; ++i) {  // the other lanes find theirs in the next one's run
       const int lead = scan.lead(i);
       if (lead == 0) continue;
-      const C next = lead < 0 ? __shfl_up_sync(0xFFFFFFFFu, C(value(i, length - 1)), 1)
-                              : __shfl_down_sync(0xFFFFFFFFu, C(value(i, 0)), 1);
+      const C next = lead < 0 ? __shfl_up_sync(0xFFFFFFFFu, value(i, length - 1), 1)
+                              : __shfl_down_sync(0xFFFFFFFFu, value(i, 0), 1);
       if (lane != (lead < 0 ? 0 : 31)) beside[i] = static_cast<T>(next);
     }
 
-    /// f(0, marks, r, x, y) for all steps of a plain run, in order, and then results y are stored
-    /// if `stores`.
-    const auto each_plain = [&](auto reverse, auto stores, const auto& f) {
+    /// f(0, marks, r, x, y) for all steps, in order, and then results y are stored if `stores`;
+    /// `plain` and `reverse` are `plain` and `from_end`.
+    const auto each_in = [&](auto plain, auto reverse, auto stores, const auto& f) {
       C behind[P::inputs];  // the value before
-#pragma unroll 4
+      Marks from_here = marks;
+#pragma unroll(plain ? 4 : 1)
       for (int j = 0; j < packs; ++j) {
-        C values[P::inputs][Tile::pack], y[P::outputs][Tile::pack];
-        for (int i = 0; i < P::inputs; ++i) widen(values[i], data[i][thread * packs + j]);
+        C values[P::inputs][pack], y[P::outputs][pack];
+        for (int i = 0; i < P::inputs; ++i) widen(values[i], own(i, j));
 #pragma unroll
-        for (int l = 0; l < Tile::pack; ++l) {
-          const int r = j * Tile::pack + l, at = reverse ? Tile::pack - 1 - l : l;
+        for (int l = 0; l < pack; ++l) {
+          const bool first = l == 0 && j == 0, last = l + 1 == pack && j + 1 == packs;
+          const int at = reverse ? pack - 1 - l : l;
           C x[P::inputs], results[P::outputs];
           for (int i = 0; i < P::inputs; ++i) {
             x[i] = values[i][at];
-            if (scan.lead(i) < 0) x[i] = r == 0 ? static_cast<C>(beside[i]) : behind[i];
+            if (scan.lead(i) < 0) x[i] = first ? static_cast<C>(beside[i]) : behind[i];
             if (scan.lead(i) > 0) {
-              x[i] = r + 1 == length      ? static_cast<C>(beside[i])
-                     : l + 1 < Tile::pack ? values[i][reverse ? at - 1 : at + 1]
-                                          : static_cast<C>(value(i, r + 1));
+              x[i] = last           ? static_cast<C>(beside[i])
+                     : l + 1 < pack ? values[i][reverse ? at - 1 : at + 1]
+                                    : value(i, (j + 1) * pack);
             }
             behind[i] = values[i][at];
           }
-          const bool first = l == 0 && j == 0, last = l + 1 == Tile::pack && j + 1 == packs;
-          f(0, marks.of_step(first, last, length), 0, x, results);
+          if constexpr (plain) {
+            f(0, marks.of_step(first, last, length), 0, x, results);
+          } else {
+            f(0, from_here, l, x, results);
+          }
           for (int i = 0; i < P::outputs; ++i) y[i][at] = results[i];
         }
-        for (int i = 0; stores && i < P::outputs; ++i) {
-          data[i][thread * packs + j] = rounded<T>(y[i]);
-        }
+        if (!plain) from_here = from_here.from(pack);
+        for (int i = 0; stores && i < P::outputs; ++i) own(i, j) = rounded<T>(y[i]);
       }
     };
-    /// The same of any run.
-    const auto each = [&](auto stores, const auto& f) {
-      C behind[P::inputs];
-#pragma unroll 1
-      for (int r = 0; r < length; ++r) {
-        C x[P::inputs], y[P::outputs];
-        for (int i = 0; i < P::inputs; ++i) {
-          const C own = static_cast<C>(value(i, r));
-          x[i] = own;
-          if (scan.lead(i) < 0) x[i] = r == 0 ? static_cast<C>(beside[i]) : behind[i];
-          if (scan.lead(i) > 0) {
-            x[i] = static_cast<C>(r + 1 == length ? beside[i] : value(i, r + 1));
-          }
-          behind[i] = own;
-        }
-        f(0, marks, r, x, y);
-        for (int i = 0; stores && i < P::outputs; ++i) value(i, r) = static_cast<T>(y[i]);
-      }
+    const auto each = [&](auto plain, auto stores, const auto& f) {
+      with_constant(from_end, [&](auto reverse) { each_in(plain, reverse, stores, f); });
     };
     constexpr std::true_type yes;
     constexpr std::false_type no;
     Segment<M> product[1] = {nothing<M>()};
-    const auto multiply = [&](auto reverse) {
-      multiply_plain(product, scan, marks, [&](const auto& f) {
-        each_plain(reverse, no, [&](int v, const Marks& at, int r, const C(&x)[P::inputs], auto&) {
-          f(v, at, r, x);
-        });
-      });
-    };
+    const C first_value[1] = {value(0, 0)};
     if (plain) {
-      if (from_end) {
-        multiply(yes);
-      } else {
-        multiply(no);
-      }
+      multiply_plain(product, scan, marks, first_value, [&](const auto& f) {
+        each(yes, no,
+             [&](int v, const Marks& at, int r, const C(&x)[P::inputs], auto&) { f(v, at, r, x); });
+      });
     } else {
-      each(no, [&](int, const Marks& at, int r, const C(&x)[P::inputs], auto&) {
+      each(no, no, [&](int, const Marks& at, int r, const C(&x)[P::inputs], auto&) {
         multiply_step(product[0], scan, at, r, x);
       });
     }
     const TileProducts<M, 1> products(product, 1, parts[turn % 2]);
     if (chain.used()) chain.before(carry, 0, blockIdx.x, products.tile, 1, parts[1 - turn % 2]);
-    typename M::Element state = combine(carry[0], products.before[0]).total;
+    typename M::Element state[1] = {combine(carry[0], products.before[0]).total};
     carry[0] = combine(carry[0], products.tile[0]);
-    const auto walk = [&](int, const Marks& at, int r, const C(&x)[P::inputs], C(&y)[P::outputs]) {
-      walk_step(state, y, scan, at, r, x);
+    const auto walk = [&](auto plain, auto appends) {
+      each(plain, yes, [&](int, const Marks& at, int r, const C(&x)[P::inputs], C(&y)[P::outputs]) {
+        if constexpr (plain) {
+          walk_inside<appends>(state[0], y, scan, at, r, x);
+        } else {
+          walk_step(state[0], y, scan, at, r, x);
+        }
+      });
+      if (plain) leave_plain(state, scan, marks, length);
     };
-    if (plain) {
-      if (from_end) {
-        each_plain(yes, yes, walk);
-      } else {
-        each_plain(no, yes, walk);
-      }
+    const bool appends = plain && enter_plain(state, scan, marks, first_value, product);
+    if constexpr (Appending<M>) {
+      with_constant(appends, [&](auto appends) { walk(appends, appends); });
     } else {
-      each(yes, walk);
+      with_constant(plain, [&](auto plain) { walk(plain, no); });
     }
     __syncwarp();
 
@@ -240,16 +225,18 @@ __global__ void __launch_bounds__(scan_threads, RowRun<P>::blocks)
     for (int i = 0; i < P::outputs; ++i) {
       if (scan.out[i] == nullptr) continue;
       if (whole && (tiles.packed_out >> i & 1u) != 0) {
-        T* to = scan.out[i] + base + pack_at(own_pack);
 #pragma unroll
-        for (int j = 0; j < packs; ++j, to += a_warp) store_pack(to, data[i][own_pack + 32 * j]);
+        for (int j = 0; j < packs; ++j) {
+          store_pack(scan.out[i] + own_pack + 32 * pack * j, data[i].of_lane(part, j, lane));
+        }
         continue;
       }
 #pragma unroll 4
       for (int j = 0; j < length; ++j) {
-        const int from = (warp * length + j) * 32 + lane;
-        const std::int64_t to = base + value_at(from);
-        if (to < numel) scan.out[i][to] = data[i][from / Tile::pack].values[from % Tile::pack];
+        const int from = part * pack + 32 * j + lane;
+        if (base + from < numel) {
+          scan.out[i][base + from] = data[i][from / pack].values[from % pack];
+        }
       }
     }
     __syncwarp();

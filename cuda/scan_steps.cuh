@@ -1,113 +1,11 @@
 #pragma once
-// What a scan of scalars does at each step: forward, and the backward of the linear scan. A thread
-// takes a run of adjacent steps of the order in which the kernel goes, "first" and "last" being
-// meant so.
+// What a scan of scalars does at each step: forward, and the backward of the linear scan.
+#include <scangrad/cuda/scan_marks.cuh>
 #include <scangrad/cuda/scan_monoids.cuh>
 
 #include <type_traits>
 
 namespace scangrad::cuda {
-
-/// i / n, by the quicker instruction where both are small, as they mostly are.
-__device__ inline std::int64_t quotient(std::int64_t i, std::int64_t n) {
-  if (i < n) return 0;
-  if (((i | n) >> 32) != 0) return i / n;
-  return static_cast<unsigned>(i) / static_cast<unsigned>(n);
-}
-/// The n lowest bits; none below 0, all from 64 on.
-__device__ inline std::uint64_t low_bits(std::int64_t n) {
-  return n <= 0 ? 0 : n >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << n) - 1;
-}
-
-/// Sequence s of operands (outer, T, inner) is (s / inner, ·, s % inner).
-struct Sequences {
-  std::int64_t number, count, inner, groups;
-  const bool* cuts;  // (outer, T, groups); null for none
-  bool from_end;     // whether the last step in memory comes first
-
-  Sequences(const Tensor& states, const Tensor& cuts_, bool from_end_)
-      : number(states.shape()[0] * states.shape()[2]),
-        count(states.shape()[1]),
-        inner(states.shape()[2]),
-        groups(cuts_.defined() ? cuts_.shape()[2] : 1),
-        cuts(data_or_null<bool>(cuts_)),
-        from_end(from_end_) {}
-  /// In memory, from a step to the next.
-  __device__ std::int64_t stride() const { return from_end ? -inner : inner; }
-  /// Where the steps of a sequence begin in operands, and in `cuts`.
-  __device__ std::int64_t first(std::int64_t s) const {
-    const std::int64_t o = quotient(s, inner);
-    return (o * count + (from_end ? count - 1 : 0)) * inner + (s - o * inner);
-  }
-  __device__ std::int64_t first_cut(std::int64_t s) const {
-    const std::int64_t o = quotient(s, inner);
-    return (o * count + (from_end ? count - 1 : 0)) * groups +
-           quotient(s - o * inner, inner / groups);
-  }
-};
-
-/// What is special about the steps of a run; bit r is step r.
-struct Marks {
-  std::uint64_t valid;    // there is such a step
-  std::uint64_t starts;   // it is its sequence's first (set where invalid, too)
-  std::uint64_t ends;     // its last
-  std::uint64_t cuts;     // a segment begins there
-  std::uint64_t drops;    // what the steps before it leave does not enter it
-  std::int64_t sequence;  // of step 0
-  int next;               // from a sequence to the next in the run
-
-  __device__ bool fresh(int r) const { return ((starts | drops) & valid) >> r & 1; }
-  /// Whether all steps are there, and just the first may start anew and just the last end a
-  /// sequence.
-  __device__ bool plain(int length) const {
-    const std::uint64_t all = low_bits(length), last = std::uint64_t{1} << (length - 1);
-    return (~valid & all) == 0 && ((starts | cuts | drops) & all & ~std::uint64_t{1}) == 0 &&
-           (ends & all & ~last) == 0;
-  }
-  /// Those of one step of such a run, as step 0: is it the run's first, its last? Where the
-  /// compiler knows that it is neither, nothing is left to be tested.
-  __device__ Marks of_step(bool first, bool last, int length) const {
-    Marks one{};
-    one.sequence = sequence;
-    if (first) {
-      one.valid = valid & 1;
-      one.starts = starts & 1;
-      one.cuts = cuts & 1;
-      one.drops = drops & 1;
-    }
-    if (last) one.ends = ends >> (length - 1) & 1;
-    return one;
-  }
-  __device__ std::int64_t sequence_at(int r) const {
-    return sequence + next * __popcll(starts & low_bits(r + 1) & ~std::uint64_t{1});
-  }
-};
-
-/// Those of a run of `length` steps that begins with step k of a sequence, whose mark is *cut. A
-/// scan backwards drops what comes from the steps of a later segment: a mark acts one step on.
-__device__ inline Marks marks_of(const Sequences& sequences, bool backwards, std::int64_t sequence,
-                                 std::int64_t k, int length, std::uint64_t valid, const bool* cut,
-                                 std::int64_t cut_stride) {
-  Marks marks{valid, 0, 0, 0, 0, sequence, sequences.from_end ? -1 : 1};
-  const std::int64_t count = sequences.count;
-  if (k == 0 || count - k <= length) {
-    const std::uint64_t one = 1;
-    for (std::int64_t r = k == 0 ? 0 : count - k; r < length; r += count) marks.starts |= one << r;
-    for (std::int64_t r = count - 1 - k; r < length; r += count) marks.ends |= one << r;
-    marks.ends &= valid;
-  }
-  if (cut == nullptr) return marks;
-  for (int r = 0; r < length; ++r) {
-    if (valid >> r & 1) marks.cuts |= std::uint64_t{cut[r * cut_stride]} << r;
-  }
-  marks.drops = marks.cuts;
-  if (backwards) {
-    marks.drops <<= 1;
-    if (k > 0 && (valid & 1) != 0) marks.drops |= std::uint64_t{cut[-cut_stride]};
-    marks.drops &= ~marks.starts;
-  }
-  return marks;
-}
 
 /// states, last ← the scan of the elements.
 template <class M, class T>
@@ -197,6 +95,25 @@ struct LinearBackwardScan {
   }
 };
 
+/// Whether elements of M can be appended to a state (LogSumExpMonoid).
+template <class M>
+concept Appending = requires(typename M::Element x) {
+  M::append(x, x);
+};
+
+/// f(condition), of one that the compiler knows.
+template <class F>
+__device__ void with_constant(bool condition, const F& f) {
+  if (condition) {
+    f(std::true_type{});
+  } else {
+    f(std::false_type{});
+  }
+}
+
+// Of any run each step is asked whether a state starts anew there, or a sequence ends. Of V plain
+// runs, of adjacent sequences, that is done before and after all steps.
+
 /// A run's product, a step more.
 template <class P>
 __device__ void multiply_step(Segment<typename P::Monoid>& product, const P& scan,
@@ -204,36 +121,72 @@ __device__ void multiply_step(Segment<typename P::Monoid>& product, const P& sca
   if (marks.fresh(r)) product = {scan.entering(marks, r), 1};
   product.total = P::Monoid::combine(product.total, scan.element(marks, r, x));
 }
-/// The products of V plain runs, of adjacent sequences; each(f) is f(v, marks, r, x) for all steps.
+/// The products of plain runs; first[v] are their first operands, and each(f) is f(v, marks, r, x)
+/// for all steps.
 template <class P, int V, class Each>
 __device__ void multiply_plain(Segment<typename P::Monoid> (&product)[V], const P& scan,
-                               const Marks& marks, const Each& each) {
+                               const Marks& marks, const typename P::C (&first)[V],
+                               const Each& each) {
   using M = typename P::Monoid;
-  if constexpr (requires(typename M::Element(&all)[V]) { M::product(all, each); }) {
+  for (int v = 0; v < V; ++v) {
+    if (marks.fresh(0)) product[v] = {scan.entering(marks.of_run(v), 0), 1};
+  }
+  if constexpr (Appending<M>) {
     typename M::Element all[V];
-    M::product(all, each);
-    for (int v = 0; v < V; ++v) {
-      Marks first = marks.of_step(true, false, 1);
-      first.sequence += v;
-      if (first.fresh(0)) product[v] = {scan.entering(first, 0), 1};
-      product[v].total = M::combine(product[v].total, all[v]);
-    }
+    M::product(all, first, each);
+    for (int v = 0; v < V; ++v) product[v].total = M::combine(product[v].total, all[v]);
   } else {
     each([&](int v, const Marks& at, int r, const typename P::C(&x)[P::inputs]) {
-      multiply_step(product[v], scan, at, r, x);
+      product[v].total = M::combine(product[v].total, scan.element(at, r, x));
     });
   }
 }
-/// The state carried over a step, and what the scan makes of it.
+
+/// The state carried over a step of a plain run, and what the scan makes of it; the element is
+/// appended if `appends`.
+template <bool appends, class P>
+__device__ void walk_inside(typename P::Monoid::Element& state, typename P::C (&y)[P::outputs],
+                            const P& scan, const Marks& marks, int r,
+                            const typename P::C (&x)[P::inputs]) {
+  using M = typename P::Monoid;
+  const typename M::Element before = state, element = scan.element(marks, r, x);
+  if constexpr (appends) {
+    state = M::append(state, element);
+  } else {
+    state = M::combine(state, element);
+  }
+  scan.results(y, before, state, marks, r, x);
+}
+/// The same of any.
 template <class P>
 __device__ void walk_step(typename P::Monoid::Element& state, typename P::C (&y)[P::outputs],
                           const P& scan, const Marks& marks, int r,
                           const typename P::C (&x)[P::inputs]) {
   if (marks.fresh(r)) state = scan.entering(marks, r);
-  const typename P::Monoid::Element before = state;
-  state = P::Monoid::combine(state, scan.element(marks, r, x));
-  scan.results(y, before, state, marks, r, x);
+  walk_inside<false>(state, y, scan, marks, r, x);
   if ((marks.ends >> r & 1) != 0) scan.finish(state, marks, r);
+}
+/// States as they enter plain runs; whether elements are to be appended to all of a warp's. Of the
+/// same products as multiply_plain's.
+template <class P, int V>
+__device__ bool enter_plain(typename P::Monoid::Element (&state)[V], const P& scan,
+                            const Marks& marks, const typename P::C (&first)[V],
+                            const Segment<typename P::Monoid> (&product)[V]) {
+  using M = typename P::Monoid;
+  bool all = Appending<M>;
+  for (int v = 0; v < V; ++v) {
+    if (marks.fresh(0)) state[v] = scan.entering(marks.of_run(v), 0);
+    if constexpr (Appending<M>) all = all && M::appends(state[v], first[v], product[v].total);
+  }
+  return Appending<M> && __all_sync(0xFFFFFFFFu, all);
+}
+/// And as they leave runs of `length` steps.
+template <class P, int V>
+__device__ void leave_plain(const typename P::Monoid::Element (&state)[V], const P& scan,
+                            const Marks& marks, int length) {
+  for (int v = 0; v < V; ++v) {
+    if ((marks.ends >> (length - 1) & 1) != 0) scan.finish(state[v], marks.of_run(v), length - 1);
+  }
 }
 
 /// The N values of a pack, computed with; two of 2 bytes are taken from a word at a time.
