@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 // How kernels of this folder are started: a function of an index, or of a row, as a device lambda
 // ([=] __device__), run for all of them. What one block computes together is here too.
@@ -71,8 +72,8 @@ __device__ C block_reduce(C value, C identity, Combine combine) {
 
 template <class F>
 __global__ void __launch_bounds__(block_threads) lanes_kernel(int lanes, F f) {
-  const std::int64_t thread = std::int64_t{blockIdx.x} * block_threads + threadIdx.x;
-  f(thread / lanes, static_cast<int>(thread % lanes));
+  const int shift = __ffs(lanes) - 1, thread = static_cast<int>(threadIdx.x);  // no division
+  f(std::int64_t{blockIdx.x} * (block_threads >> shift) + (thread >> shift), thread & (lanes - 1));
 }
 
 /// f(r, lane) by `lanes` threads for each row: 1, 2, 4 … 32 neighbours in a warp, or a block. It is
@@ -92,8 +93,10 @@ void for_each_row_lane(Device device, std::int64_t rows, int lanes, const F& f,
 template <class C, class Combine>
 __device__ C reduce_lanes(int lanes, C value, C identity, Combine combine) {
   if (lanes == block_threads) return block_reduce(value, identity, combine);
-  for (int lane = lanes / 2; lane > 0; lane /= 2) {
-    value = combine(value, static_cast<C>(__shfl_xor_sync(0xFFFFFFFFu, value, lane)));
+#pragma unroll
+  for (int lane = 16; lane > 0; lane /= 2) {
+    const C other = __shfl_xor_sync(0xFFFFFFFFu, value, lane);
+    if (lane < lanes) value = combine(value, other);
   }
   return value;
 }
@@ -156,6 +159,17 @@ __device__ Pack<T, N> load_pack(const T* from) {
 template <int N, class T>
 __device__ void store_pack(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+/// Element v of a pack, v being known to the compiler: one instruction of bf16 too.
+template <class T, int N>
+__device__ compute_type<T> element(const Pack<T, N>& pack, int v) {
+  if constexpr (std::is_same_v<T, bfloat16> && N % 2 == 0) {
+    std::uint32_t pair;
+    memcpy(&pair, &pack.values[v / 2 * 2], sizeof pair);
+    return __uint_as_float(v % 2 == 0 ? pair << 16 : pair & 0xFFFF0000u);
+  } else {
+    return static_cast<compute_type<T>>(pack.values[v]);
+  }
 }
 /// Whether packs of N may begin at `data`; nothing at null is never read.
 template <int N, class T>

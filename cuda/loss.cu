@@ -4,37 +4,46 @@
 namespace scangrad::cuda {
 namespace {
 
-namespace math = functors::math;
-
-/// The mean of the losses over the rows that are not ignored, and their number. By one block: there
-/// are far fewer losses than logits, and each kernel more takes as long as reading 6 MB.
+/// The mean of the losses over the rows that count, and their number: all but those of −0. By one
+/// block: there are far fewer losses than logits, and each kernel more takes as long as reading 6
+/// MB. It is there before the losses are, and then waits for them.
 constexpr int mean_threads = 1024;
 template <class C>
 __global__ void __launch_bounds__(mean_threads)
-    mean_kernel(std::int64_t rows, C* mean, C* count, const C* losses, const std::int64_t* classes,
-                std::int64_t ignore_index) {
-  constexpr int batch = 16;  // loads in flight
+    mean_kernel(std::int64_t rows, C* mean, C* count, const C* losses) {
+  constexpr int V = 16 / static_cast<int>(sizeof(C)), batch = 8;  // packs in flight
   __shared__ double parts[2][mean_threads / 32];
   double sums[2] = {};  // of losses, of ones
+  const auto add = [&](C loss, C& sum, int& counted) {
+    sum += loss;
+    counted += loss == C(0) && signbit(loss) ? 0 : 1;
+  };
   const auto add_lanes = [&] {
     for (double& sum : sums) {
       sum = reduce_lanes(32, sum, 0.0, [](double a, double b) { return a + b; });
     }
   };
-  for (std::int64_t first = threadIdx.x; first < rows; first += batch * mean_threads) {
-    C loss[batch];
-    bool counts[batch];
+  cudaGridDependencySynchronize();
+  const std::int64_t packs = rows / V;
+  for (std::int64_t first = threadIdx.x; first <= packs; first += batch * mean_threads) {
+    Pack<C, V> loaded[batch];
+    C sum = 0;  // short enough to be added up in float
+    int counted = 0;
 #pragma unroll
     for (int b = 0; b < batch; ++b) {
-      const std::int64_t r = first + b * mean_threads;
-      loss[b] = r < rows ? losses[r] : C(0);
-      counts[b] = r < rows && classes[r] != ignore_index;
+      const std::int64_t pack = first + b * mean_threads;
+      if (pack < packs) loaded[b] = load_pack<V>(losses + pack * V);
+      if (pack == packs) {
+        for (std::int64_t r = packs * V; r < rows; ++r) add(losses[r], sum, counted);
+      }
     }
 #pragma unroll
     for (int b = 0; b < batch; ++b) {
-      sums[0] += loss[b];
-      sums[1] += counts[b] ? 1 : 0;
+      if (first + b * mean_threads >= packs) continue;
+      for (int v = 0; v < V; ++v) add(loaded[b].values[v], sum, counted);
     }
+    sums[0] += sum;
+    sums[1] += counted;
   }
   add_lanes();
   for (int k = 0; k < 2; ++k) {
@@ -47,6 +56,22 @@ __global__ void __launch_bounds__(mean_threads)
   if (threadIdx.x != 0) return;
   *mean = static_cast<C>(sums[0] / sums[1]);
   *count = static_cast<C>(sums[1]);
+}
+
+template <class C>
+void start_mean(Device device, std::int64_t rows, C* mean, C* count, const C* losses) {
+  const DeviceGuard guard(device.index);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = 1;
+  config.blockDim = mean_threads;
+  config.stream = stream(device.index);
+  config.attrs = &early;
+  config.numAttrs = 1;
+  cudaLaunchKernelEx(&config, mean_kernel<C>, rows, mean, count, losses);
+  check_launch(device.index, std::source_location::current());
 }
 
 /// log Σ eˣ − Σ_c q_c x_c, which is −Σ_c q_c log softmax(x)_c.
@@ -62,31 +87,30 @@ void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const T
   C* const saved = statistics.data<C>();
   const C spread = static_cast<C>(smoothing);
   const IndexCheck where{"cross_entropy", "classes"};
-  const int device = logits.device().index;
-  const FaultWord fault = fault_word(device);
+  const FaultWord fault = fault_word(logits.device().index);
+  const C uncounted = mean.defined() ? -C(0) : C(0);  // the losses are not a result then
   for_each_row_in_registers(
       logits.device(), rows, n, rows_in_packs<T>(n, from), Operands<T, 1>{{from}},
       [=] __device__(auto& row, std::int64_t r) {
+        cudaTriggerProgrammaticLaunchCompletion();  // mean_kernel's, which waits for the losses
         // Read before the row is waited for.
         const std::int64_t target = classes[r];
         const bool ignored = target == ignore_index, known = 0 <= target && target < n;
-        const C chosen = known ? C(from[r * n + target]) : C(0);
         const auto sums = softmax_sums(row, [](auto, C v) { return v; });
         const C shift = sums.largest, log_total = log(sums.total);
         const C average = spread != 0 ? row.sum([=](auto, C v) { return v - shift; }) / C(n) : C(0);
         if (!row.first_lane()) return;
+        // Not earlier, or the row would wait for it; now it is near.
+        const C chosen = known ? C(from[r * n + target]) : C(0);
         saved[2 * r] = shift;
         saved[2 * r + 1] = log_total;
         if (!ignored && !known) note_fault(fault, where.op, where.unit, target, n);
-        to[r] = ignored || !known
-                    ? C(0)
-                    : log_total - ((C(1) - spread) * (chosen - shift) + spread * average);
+        to[r] = ignored  ? uncounted
+                : !known ? C(0)
+                         : log_total - ((C(1) - spread) * (chosen - shift) + spread * average);
       });
   if (!mean.defined()) return;
-  const DeviceGuard guard(device);
-  mean_kernel<<<1, mean_threads, 0, stream(device)>>>(rows, mean.data<C>(), count.data<C>(), to,
-                                                      classes, ignore_index);
-  check_launch(device, std::source_location::current());
+  start_mean(logits.device(), rows, mean.data<C>(), count.data<C>(), to);
 }
 
 /// g (softmax(x) − q)
@@ -107,12 +131,14 @@ void cross_entropy_backward_typed(const Tensor& dlogits, const Tensor& g, const 
   const C spread = static_cast<C>(smoothing), floor = spread / C(n);
   for_each_row_in_registers(logits.device(), rows, n, rows_in_packs<T>(n, from, to),
                             Operands<T, 1>{{from}}, [=] __device__(auto& row, std::int64_t r) {
-                              const std::int64_t target = classes[r];
+                              if (classes[r] == ignore_index) {
+                                return row.store(to + r * n, [](auto, C) { return C(0); });
+                              }
+                              const auto target = static_cast<decltype(row.n)>(classes[r]);
                               const C d = grads[r * step] / (divisor != nullptr ? *divisor : C(1));
                               const C shift = saved[2 * r], log_total = saved[2 * r + 1];
-                              row.store(to + r * n, [=](std::int64_t j, C v) {
-                                if (target == ignore_index) return C(0);
-                                const C probability = math::exp((v - shift) - log_total);
+                              row.store(to + r * n, [=](auto j, C v) {
+                                const C probability = exp_for<T>((v - shift) - log_total);
                                 return d *
                                        (probability - floor - (j == target ? C(1) - spread : C(0)));
                               });

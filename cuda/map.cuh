@@ -53,7 +53,7 @@ void map_loop(Device device, const StridedLoop<1 + N>& loop, const F& f, Out* ou
       Pack<Out, V> result;
       for (int j = 0; j < V; ++j) {
         C values[N];
-        for (int k = 0; k < N; ++k) values[k] = static_cast<C>(x[k].values[j]);
+        for (int k = 0; k < N; ++k) values[k] = element(x[k], j);
         result.values[j] = apply<Out>(f, values);
       }
       store_pack(out + at[0], result);

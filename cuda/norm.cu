@@ -12,16 +12,17 @@ void norm_typed(const Tensor& out, const Tensor& mean, const Tensor& rstd, const
   using C = compute_type<T>;
   const std::int64_t n = x.shape().back();
   const T* const from = x.data<T>();
-  const Parameter<T> w{data_or_null<T>(weight), T(C(1))}, b{data_or_null<T>(bias), T(C(0))};
+  const Parameter<T> w{data_or_null<T>(weight), C(1)}, b{data_or_null<T>(bias), C(0)};
   T* const to = out.data<T>();
   C* const means = data_or_null<C>(mean);
   C* const rstds = rstd.data<C>();
+  const C share = C(1) / C(n), least = C(eps);
   for_each_row_in_registers(
       x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to, w.data, b.data),
       Operands<T, 1>{{from}}, [=] __device__(auto& row, std::int64_t r) {
-        const C m = centred ? row.sum([](auto, C v) { return v; }) / C(n) : C(0);
-        const C variance = row.sum([=](auto, C v) { return (v - m) * (v - m); }) / C(n);
-        const C s = C(1) / sqrt(variance + C(eps));
+        const C m = centred ? row.sum([](auto, C v) { return v; }) * share : C(0);
+        const C variance = row.sum([=](auto, C v) { return (v - m) * (v - m); }) * share;
+        const C s = rsqrt(variance + least);
         if (row.first_lane()) {
           if (centred) means[r] = m;
           rstds[r] = s;
@@ -39,10 +40,11 @@ void input_gradient(const Tensor& dx, const Tensor& g, const Tensor& x, const Te
   using C = compute_type<T>;
   const std::int64_t n = x.shape().back();
   const Operands<T, 2> inputs{{g.data<T>(), x.data<T>()}};
-  const Parameter<T> w{data_or_null<T>(weight), T(C(1))};
+  const Parameter<T> w{data_or_null<T>(weight), C(1)};
   const C* const means = data_or_null<C>(mean);
   const C* const rstds = rstd.data<C>();
   T* const to = dx.data<T>();
+  const C share = C(1) / C(n);
   for_each_row_in_registers(
       x.device(), x.numel() / n, n, rows_in_packs<T>(n, inputs.data[0], inputs.data[1], to, w.data),
       inputs, [=] __device__(auto& row, std::int64_t r) {
@@ -54,7 +56,7 @@ void input_gradient(const Tensor& dx, const Tensor& g, const Tensor& x, const Te
               hys += d * wj * ((v - m) * s);
             },
             w);
-        const C mean_hy = row.total(hys) / C(n), mean_h = centred ? row.total(hs) / C(n) : C(0);
+        const C mean_hy = row.total(hys) * share, mean_h = centred ? row.total(hs) * share : C(0);
         row.store(
             to + r * n,
             [=](auto, C d, C v, C wj) { return s * (d * wj - mean_h - (v - m) * s * mean_hy); }, w);
@@ -92,8 +94,8 @@ void parameter_gradients(const Tensor& dweight, const Tensor& dbias, const Tenso
         },
         [](C(&totals)[2][V], const Loaded& row) {
           for (int v = 0; v < V; ++v) {
-            const C d = C(row.g.values[v]);
-            totals[0][v] += d * ((C(row.x.values[v]) - row.mean) * row.rstd);
+            const C d = element(row.g, v);
+            totals[0][v] += d * ((element(row.x, v) - row.mean) * row.rstd);
             totals[1][v] += d;
           }
         },

@@ -8,12 +8,20 @@ namespace {
 
 using scan_functors::Largest, scan_functors::Smallest, scan_functors::Sum;
 
-/// A monoid as a function object.
+/// A monoid as a function object. The larger float, or a NaN, is one instruction.
 template <class Op>
 struct Combine {
   template <class A>
   __device__ A operator()(A a, A b) const {
-    return Op::combine(a, b);
+    if constexpr (std::is_same_v<A, float> && std::is_same_v<Op, Largest>) {
+      asm("max.NaN.f32 %0, %0, %1;" : "+f"(a) : "f"(b));
+      return a;
+    } else if constexpr (std::is_same_v<A, float> && std::is_same_v<Op, Smallest>) {
+      asm("min.NaN.f32 %0, %0, %1;" : "+f"(a) : "f"(b));
+      return a;
+    } else {
+      return Op::combine(a, b);
+    }
   }
 };
 
@@ -56,7 +64,7 @@ Parts parts_of(const ReductionPlan& p) {
     length = rows_of_a_block(n, p.kept.numel, width_of<T>);
   } else {
     const std::int64_t wanted =
-        std::min(1024 / std::min<std::int64_t>(p.kept.numel, 1024), n / 4096);
+        std::min(2048 / std::min<std::int64_t>(p.kept.numel, 2048), n / 4096);
     // A part's elements are counted in 32 bits.
     const std::int64_t count = std::max<std::int64_t>({wanted, n >> 30, 1});
     length = ((n + count - 1) / count + 15) / 16 * 16;  // whole packs
@@ -92,7 +100,7 @@ void reduce_by_columns(Device device, const ReductionPlan& p, Out* to, const T* 
         },
         [](A(&totals)[1][V], const Pack<T, V>& row) {
           for (int v = 0; v < V; ++v) {
-            totals[0][v] = Op::combine(totals[0][v], A(compute_type<T>(row.values[v])));
+            totals[0][v] = Combine<Op>{}(totals[0][v], A(element(row, v)));
           }
         },
         Combine<Op>{},
@@ -117,11 +125,13 @@ void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* fro
   if (parts.length > 2 * lanes * V * batch) lanes = block_threads;
   const std::int64_t rows = p.kept.numel * parts.count;
   for_each_row_lane(device, rows, lanes, [=] __device__(std::int64_t r, int lane) {
-    const std::int64_t part = r / p.kept.numel, first = part * parts.length;
+    const std::int64_t part = parts.count == 1 ? 0 : r / p.kept.numel;
+    const std::int64_t kept = r - part * p.kept.numel, first = part * parts.length;
     const std::int64_t last = r < rows ? min(p.reduced.numel, first + parts.length) : 0;
     std::int64_t at[2];
-    offsets_of(p.kept, r % p.kept.numel, at);
+    offsets_of(p.kept, kept, at);
     const T* const row = from + at[1];
+    const Combine<Op> combine;
     A totals[V];
     for (int v = 0; v < V; ++v) totals[v] = Op::template identity<A>();
     const unsigned step = lanes * V,
@@ -136,15 +146,13 @@ void reduce_by_rows(Device device, const ReductionPlan& p, Out* to, const T* fro
       }
 #pragma unroll
       for (int b = 0; b < batch; ++b) {
-        if (i + b * step >= length) break;
-        for (int v = 0; v < V; ++v) {
-          totals[v] = Op::combine(totals[v], A(compute_type<T>(packs[b].values[v])));
-        }
+        if (i + b * step >= length) continue;
+        for (int v = 0; v < V; ++v) totals[v] = combine(totals[v], A(element(packs[b], v)));
       }
     }
     A total = totals[0];
-    for (int v = 1; v < V; ++v) total = Op::combine(total, totals[v]);
-    total = reduce_lanes(lanes, total, Op::template identity<A>(), Combine<Op>{});
+    for (int v = 1; v < V; ++v) total = combine(total, totals[v]);
+    total = reduce_lanes(lanes, total, Op::template identity<A>(), combine);
     if (lane == 0 && r < rows) to[part * p.kept.numel + at[0]] = static_cast<Out>(total);
   });
 }

@@ -11,15 +11,20 @@ namespace scangrad::cuda {
 /// A value for each column that may be left out.
 template <class T>
 struct Parameter {
+  using C = compute_type<T>;
   const T* data;
-  T absent;
+  C absent;
 
   template <int V>
-  __device__ Pack<T, V> load(std::int64_t first) const {
-    if (data != nullptr) return load_pack<V>(data + first);
-    Pack<T, V> pack;
-    for (int v = 0; v < V; ++v) pack.values[v] = absent;
-    return pack;
+  __device__ Pack<C, V> load(std::int64_t first) const {
+    Pack<C, V> values;
+    if (data != nullptr) {
+      const Pack<T, V> pack = load_pack<V>(data + first);
+      for (int v = 0; v < V; ++v) values.values[v] = element(pack, v);
+    } else {
+      for (int v = 0; v < V; ++v) values.values[v] = absent;
+    }
+    return values;
   }
 };
 
@@ -39,11 +44,9 @@ struct RowLane {
   Pack<T, V> held[slots][N];
 
   __device__ void load(Index tile) {
-#pragma unroll
-    for (int s = 0; s < slots; ++s) {
-      const Index first = tile + (lane + s * lanes) * V;
-      for (int k = 0; first < read && k < N; ++k) held[s][k] = load_pack<V>(rows[k] + first);
-    }
+    for_each_slot(tile, read, [&](int s, Index first) {
+      for (int k = 0; k < N; ++k) held[s][k] = load_pack<V>(rows[k] + first);
+    });
   }
   /// f(tile) for each tile of [0, end), when it is in registers.
   template <class F>
@@ -57,19 +60,25 @@ struct RowLane {
   /// f(s, first) for the packs of a tile; `first` is the column of slot s.
   template <class F>
   __device__ void for_each_slot(Index tile, Index end, const F& f) const {
+    const auto visit = [&](auto whole) {
 #pragma unroll
-    for (int s = 0; s < slots; ++s) {
-      const Index first = tile + (lane + s * lanes) * V;
-      if (first < end) f(s, first);
-    }
+      for (int s = 0; s < slots; ++s) {
+        const Index first = tile + (lane + s * lanes) * V;
+        if (whole || first < end) f(s, first);
+      }
+    };
+    // Tests would keep the slots' arithmetic apart, and that of 2-byte elements has no time to
+    // spare.
+    if (V > 1 && tile + slots * lanes * V <= end) return visit(std::true_type{});
+    visit(std::false_type{});
   }
   /// f(j, x …, p …) for element v of a slot, with what the N rows and the parameters have there.
   template <class F, class... Packs>
   __device__ auto apply(const F& f, int s, Index first, int v, const Packs&... packs) const {
     if constexpr (N == 1) {
-      return f(first + v, C(held[s][0].values[v]), C(packs.values[v])...);
+      return f(first + v, element(held[s][0], v), packs.values[v]...);
     } else {
-      return f(first + v, C(held[s][0].values[v]), C(held[s][1].values[v]), C(packs.values[v])...);
+      return f(first + v, element(held[s][0], v), element(held[s][1], v), packs.values[v]...);
     }
   }
   /// f(j, x …, p …) for what is read of a tile.
@@ -116,6 +125,26 @@ struct RowLane {
   __device__ bool first_lane() const { return lane == 0 && n > 0; }
 };
 
+/// eˣ as exactly as T needs it: for bf16 one instruction's 22 bits, denormal results being 0.
+template <class T>
+__device__ compute_type<T> exp_for(compute_type<T> x) {
+  if constexpr (std::is_same_v<T, bfloat16>) {
+    constexpr float log2_e = 1.44269504f;
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * log2_e));
+    return y;
+  } else {
+    return functors::math::exp(x);
+  }
+}
+
+/// The larger of both, b being passed over if it is NaN: one instruction for float, not for double.
+template <class C>
+__device__ C larger(C a, C b) {
+  if constexpr (std::is_same_v<C, float>) return fmaxf(a, b);
+  return b > a ? b : a;
+}
+
 /// The largest value(j, x) of a row, −∞ if there is none, and the Σ e^{value − largest}, in one
 /// reading. NaN is passed over by the maximum and makes the sum NaN.
 template <class C>
@@ -131,18 +160,14 @@ __device__ SoftmaxSums<compute_type<T>> softmax_sums(RowLane<T, V, 1, kept>& row
   C largest = nothing, total = 0;
   row.for_each_tile(row.read, [&](Index tile) {
     C most = largest;
-    row.for_each_in_tile(tile, [&](Index j, C x) {
-      const C v = value(j, x);
-      most = v > most ? v : most;
-    });
+    row.for_each_in_tile(tile, [&](Index j, C x) { most = larger(most, value(j, x)); });
     const C shift = most == nothing ? C(0) : most;
-    if (!kept && largest != nothing) total *= functors::math::exp(largest - shift);
-    row.for_each_in_tile(tile,
-                         [&](Index j, C x) { total += functors::math::exp(value(j, x) - shift); });
+    if (!kept && largest != nothing) total *= exp_for<T>(largest - shift);
+    row.for_each_in_tile(tile, [&](Index j, C x) { total += exp_for<T>(value(j, x) - shift); });
     largest = most;
   });
-  const C all = reduce_lanes(row.lanes, largest, nothing, [](C a, C b) { return b > a ? b : a; });
-  if (largest != nothing) total *= functors::math::exp(largest - all);
+  const C all = reduce_lanes(row.lanes, largest, nothing, [](C a, C b) { return larger(a, b); });
+  if (largest != nothing) total *= exp_for<T>(largest - all);
   return {all, row.total(total)};
 }
 

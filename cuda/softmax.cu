@@ -4,8 +4,6 @@
 namespace scangrad::cuda {
 namespace {
 
-namespace math = functors::math;
-
 template <class T>
 void softmax_typed(const Tensor& out, const Tensor& x) {
   using C = compute_type<T>;
@@ -17,7 +15,7 @@ void softmax_typed(const Tensor& out, const Tensor& x) {
       [=] __device__(auto& row, std::int64_t r) {
         const auto sums = softmax_sums(row, [](auto, C v) { return v; });
         const C scale = C(1) / sums.total;
-        row.store(to + r * n, [=](auto, C v) { return math::exp(v - sums.largest) * scale; });
+        row.store(to + r * n, [=](auto, C v) { return exp_for<T>(v - sums.largest) * scale; });
       });
 }
 
@@ -62,21 +60,22 @@ void masked_softmax_typed(const Tensor& out, const Tensor& x, const Tensor& mask
   for_each_row_in_registers(
       x.device(), x.numel() / n, n, rows_in_packs<T>(n, from, to), Operands<T, 1>{{from}},
       [=] __device__(auto& row, std::int64_t r) {
-        const std::int64_t count = row.read, step = m.steps[m.rank - 1];
+        const auto count = row.read;
+        const std::int64_t step = m.steps[m.rank - 1];
         const std::int64_t begin = m.seen != nullptr || m.added != nullptr ? m.row(r) : 0;
-        const auto value = [=](std::int64_t j, C v) {
+        const auto value = [=](auto j, C v) {
           if (j >= count) return nothing;
           if (m.seen != nullptr) return m.seen[begin + j * step] ? v : nothing;
           return m.added != nullptr ? v + C(m.added[begin + j * step]) : v;
         };
         const auto sums = softmax_sums(row, value);
         const C scale = C(1) / sums.total;
-        row.store(to + r * n, [=](std::int64_t j, C element) {
+        row.store(to + r * n, [=](auto j, C element) {
           const C v = value(j, element);
           if (j >= count) return C(0);
           // All of it masked, or NaN, which must not turn into 0.
           if (sums.largest == nothing) return v == nothing ? C(0) : v;
-          return math::exp(v - sums.largest) * scale;
+          return exp_for<T>(v - sums.largest) * scale;
         });
       },
       seen);
@@ -121,7 +120,7 @@ void log_softmax_backward_typed(const Tensor& out, const Tensor& g, const Tensor
       y.device(), y.numel() / n, n, rows_in_packs<T>(n, inputs.data[0], inputs.data[1], to), inputs,
       [=] __device__(auto& row, std::int64_t r) {
         const C total = row.sum([](auto, C d, C) { return d; });
-        row.store(to + r * n, [=](auto, C d, C l) { return d - math::exp(l) * total; });
+        row.store(to + r * n, [=](auto, C d, C l) { return d - exp_for<T>(l) * total; });
       });
 }
 

@@ -4,9 +4,7 @@
 namespace scangrad::cuda {
 namespace {
 
-constexpr int side = 64;                         // of a tile
-constexpr int row_lanes = block_threads / side;  // rows that a block moves at a time
-constexpr std::int64_t fewest = 32;              // neighbours that are worth a tile
+constexpr std::int64_t fewest = 32;  // neighbours that are worth a tile
 
 /// The dimension along which operand k is adjacent, or −1.
 int adjacent(const StridedLoop<2>& loop, int k) {
@@ -16,10 +14,28 @@ int adjacent(const StridedLoop<2>& loop, int k) {
   return -1;
 }
 
-/// `across` is dst's adjacent dimension and `down` src's.
-template <class T>
+/// Whether both operands of a loop lie in packs of W along both dimensions.
+template <int W, class T>
+bool in_packs(const StridedLoop<2>& loop, int across, int down, const T* to, const T* from) {
+  bool packed = aligned<W>(to) && aligned<W>(from);
+  for (int dim = 0; dim < loop.rank; ++dim) {
+    if (dim == across || dim == down) packed = packed && loop.sizes[dim] % W == 0;
+    packed = packed && (dim == across || loop.strides[0][dim] % W == 0) &&
+             (dim == down || loop.strides[1][dim] % W == 0);
+  }
+  return packed;
+}
+
+/// `across` is dst's adjacent dimension and `down` src's. A thread reads packs of W neighbours down
+/// from W neighbours across, turns these W×W round in registers, and shared memory does the same
+/// with packs.
+template <int W, class T>
 void copy_tiles(Device device, const StridedLoop<2>& loop, int across, int down, T* to,
                 const T* from) {
+  constexpr int packs_across = W == 4 ? 32 : 64, packs_down = W == 1 ? 64 : 32;  // of a tile
+  constexpr int row_lanes = block_threads / packs_down;  // packs across that are read at a time
+  constexpr int column_lanes = block_threads / packs_across;  // packs down that are written
+  constexpr int reads = packs_across / row_lanes, writes = packs_down / column_lanes;
   StridedLoop<2> others;
   int rank = 0;
   for (int dim = 0; dim < loop.rank; ++dim) {
@@ -32,32 +48,40 @@ void copy_tiles(Device device, const StridedLoop<2>& loop, int across, int down,
   others.rank = std::max(rank, 1);
   const std::int64_t width = loop.sizes[across], height = loop.sizes[down];
   const std::int64_t to_step = loop.strides[0][down], from_step = loop.strides[1][across];
-  const std::int64_t tiles_across = (width + side - 1) / side;
-  const std::int64_t tiles = tiles_across * ((height + side - 1) / side);
+  const std::int64_t tiles_across = (width + packs_across * W - 1) / (packs_across * W);
+  const std::int64_t tiles = tiles_across * ((height + packs_down * W - 1) / (packs_down * W));
   for_each_row(device, others.numel * tiles, [=] __device__(std::int64_t unit) {
-    __shared__ T tile[side][side + 1];
+    __shared__ Pack<T, W> tile[W][packs_down][packs_across + 1];
     std::int64_t at[2];
     offsets_of(others, unit / tiles, at);
-    const std::int64_t x = unit % tiles % tiles_across * side,
-                       y = unit % tiles / tiles_across * side;
-    const int lane = threadIdx.x % side, row_lane = threadIdx.x / side;
-    T values[side / row_lanes];
+    const std::int64_t x = unit % tiles % tiles_across * (packs_across * W),
+                       y = unit % tiles / tiles_across * (packs_down * W);
+    const int down_lane = threadIdx.x % packs_down, row_lane = threadIdx.x / packs_down;
+    Pack<T, W> packs[reads][W];
 #pragma unroll
-    for (int j = 0; j < side / row_lanes; ++j) {
-      const int i = row_lane + j * row_lanes;
-      if (x + i < width && y + lane < height) {
-        values[j] = from[at[1] + (x + i) * from_step + y + lane];
-      }
+    for (int j = 0; j < reads; ++j) {
+      const int i = (row_lane + j * row_lanes) * W;
+      if (x + i >= width || y + down_lane * W >= height) continue;
+      const T* const corner = from + at[1] + (x + i) * from_step + y + down_lane * W;
+      for (int k = 0; k < W; ++k) packs[j][k] = load_pack<W>(corner + k * from_step);
     }
     __syncthreads();  // what was in the tile has been written
 #pragma unroll
-    for (int j = 0; j < side / row_lanes; ++j) tile[row_lane + j * row_lanes][lane] = values[j];
+    for (int j = 0; j < reads; ++j) {
+      for (int w = 0; w < W; ++w) {
+        Pack<T, W> turned;
+        for (int k = 0; k < W; ++k) turned.values[k] = packs[j][k].values[w];
+        tile[w][down_lane][row_lane + j * row_lanes] = turned;
+      }
+    }
     __syncthreads();
+    const int across_lane = threadIdx.x % packs_across, column_lane = threadIdx.x / packs_across;
 #pragma unroll
-    for (int j = 0; j < side / row_lanes; ++j) {
-      const int i = row_lane + j * row_lanes;
-      if (y + i < height && x + lane < width)
-        to[at[0] + (y + i) * to_step + x + lane] = tile[lane][i];
+    for (int j = 0; j < writes; ++j) {
+      const int i = column_lane + j * column_lanes;
+      if (y + i * W >= height || x + across_lane * W >= width) continue;
+      T* const corner = to + at[0] + (y + i * W) * to_step + x + across_lane * W;
+      for (int w = 0; w < W; ++w) store_pack(corner + w * to_step, tile[w][i][across_lane]);
     }
   });
 }
@@ -71,8 +95,15 @@ bool copy_transposed(const Tensor& dst, const Tensor& src) {
   // Only bytes are moved: one kernel for all types of a size.
   const auto copy_as = [&](auto word) {
     using T = decltype(word);
-    copy_tiles(dst.device(), loop, across, down, static_cast<T*>(dst.raw_data()),
-               static_cast<const T*>(src.raw_data()));
+    T* const to = static_cast<T*>(dst.raw_data());
+    const T* const from = static_cast<const T*>(src.raw_data());
+    // Words, of several elements if these are small: a warp's row then has at least 128 bytes.
+    constexpr int W = sizeof(T) < 4 ? 4 / static_cast<int>(sizeof(T)) : 1;
+    if (in_packs<W>(loop, across, down, to, from)) {
+      copy_tiles<W>(dst.device(), loop, across, down, to, from);
+    } else {
+      copy_tiles<1>(dst.device(), loop, across, down, to, from);
+    }
   };
   switch (size_of(dst.dtype())) {
     case 1:
