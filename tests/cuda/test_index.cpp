@@ -34,8 +34,9 @@ std::vector<double> index_add(const Tensor& index, const Tensor& x, std::int64_t
 TEST_CASE("cuda: index_add gives the CPU's sums, whatever the pieces that terms are cut into") {
   if (!has_cuda()) return;
   sg::Generator generator(1);
-  for (const std::int64_t k : {1, 31, 32, 33, 64, 65, 1000, 16384, 70000}) {
-    for (const std::int64_t n : {1, 2, 65, 50257}) {
+  for (const std::int64_t k :
+       reduced<std::int64_t>({1, 31, 32, 33, 64, 65, 1000, 16384, 70000}, {1, 33, 16384})) {
+    for (const std::int64_t n : reduced<std::int64_t>({1, 2, 65, 50257}, {2, 50257})) {
       for (const sg::Shape& around : {sg::Shape{1, 1}, {2, 3}, {1, 4}, {3, 20}}) {
         INFO(k << " terms, " << n << " places, " << sg::to_string(around));
         const Tensor index = integers({k}, n, sg::i64, generator);
@@ -52,9 +53,10 @@ TEST_CASE("cuda: the same indices give the same sums, bit for bit") {
   if (!has_cuda()) return;
   sg::Generator generator(2);
   const Tensor index = integers({16384}, 65, sg::i64, generator);
-  const Tensor x = sg::randn({1, 16384, 256}, {}, &generator);
+  const Tensor x = sg::randn({1, 16384, compute_sanitizer() ? 32 : 256}, {}, &generator);
   const auto first = index_add(index, x, 65, Device::cuda());
-  for (int i = 0; i < 10; ++i) CHECK(index_add(index, x, 65, Device::cuda()) == first);
+  const int times = compute_sanitizer() ? 1 : 10;
+  for (int i = 0; i < times; ++i) CHECK(index_add(index, x, 65, Device::cuda()) == first);
 }
 
 TEST_CASE("cuda: scatter_add gives the CPU's sums along few long lines and many short ones") {

@@ -46,7 +46,7 @@ TEST_CASE("cuda: solve, inverse, slogdet and matrix_exp of any order are the CPU
   if (!has_cuda()) return;
   sg::Generator generator(3);
   for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 64}) {
-    for (const std::int64_t count : {1, 3, 70}) {
+    for (const std::int64_t count : reduced<std::int64_t>({1, 3, 70}, {3})) {
       for (const sg::DType dtype : {sg::f32, sg::f64}) {
         INFO(count << " of order " << n << ", " << sg::name(dtype));
         const double tolerance = dtype == sg::f32 ? 1e-4 : 1e-12;
@@ -101,15 +101,15 @@ TEST_CASE("cuda: the gradient of matrix_exp is the CPU's, at any order and norm"
   };
   for (const sg::DType dtype : {sg::f32, sg::f64}) {
     for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33}) {
-      for (const std::int64_t count : {1, 3, 70}) {
+      for (const std::int64_t count : reduced<std::int64_t>({1, 3, 70}, {3})) {
         for (const double norm : {0.1, 1.0, 10.0}) check(count, n, dtype, norm);
       }
       const Tensor zero = sg::zeros({3, n, n}, {dtype, Device::cuda()}),
                    g = sg::uniform(zero.shape(), zero.options());
       CHECK(sg::all(sg::eq(gradient(zero, g), g)).item<bool>());
     }
-    check(65537, 3, dtype, 1);
-    check(4099, 8, dtype, 1);
+    check(compute_sanitizer() ? 257 : 65537, 3, dtype, 1);
+    check(compute_sanitizer() ? 257 : 4099, 8, dtype, 1);
   }
 }
 

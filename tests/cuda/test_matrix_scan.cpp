@@ -80,9 +80,10 @@ double scaled_distance(const Tensor& mantissa, const Tensor& exponent, const Ten
 TEST_CASE("cuda: matrix scans of every order, with every option, are the plain loop's") {
   if (!has_cuda()) return;
   int setting = 0;
+  const int settings = compute_sanitizer() ? 2 : 4;
   for (const std::int64_t n : {1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33}) {
-    for (const std::int64_t steps : {3, 4, 5, 37, 130}) {
-      for (int i = 0; i < 4; ++i, setting = (setting + 5) % 16) {
+    for (const std::int64_t steps : reduced<std::int64_t>({3, 4, 5, 37, 130}, {5, 37})) {
+      for (int i = 0; i < settings; ++i, setting = (setting + 5) % 16) {
         const ScanOptions options{
             .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
         check({"product", 2, steps, 1 + i % 2, n, 0}, options, setting & 4, setting & 8);
@@ -99,20 +100,27 @@ TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loo
   if (!has_cuda()) return;
   int setting = 0;
   for (const auto& [sequences, steps, n] :
-       std::vector<std::array<std::int64_t, 3>>{{1, 1000, 8},
-                                                {1, 2049, 4},
-                                                {3, 1025, 16},
-                                                {2, 5000, 3},
-                                                {1, 700, 32},
-                                                {5, 333, 16},
-                                                {1, 257, 20},
-                                                {64, 129, 8},
-                                                {200, 40, 8},
-                                                {140, 200, 16},
-                                                {70, 64, 32},
-                                                {20, 400, 16},
-                                                {45, 90, 5},
-                                                {66, 150, 32}}) {
+       reduced<std::array<std::int64_t, 3>>({{1, 1000, 8},
+                                             {1, 2049, 4},
+                                             {3, 1025, 16},
+                                             {2, 5000, 3},
+                                             {1, 700, 32},
+                                             {5, 333, 16},
+                                             {1, 257, 20},
+                                             {64, 129, 8},
+                                             {200, 40, 8},
+                                             {140, 200, 16},
+                                             {70, 64, 32},
+                                             {20, 400, 16},
+                                             {45, 90, 5},
+                                             {66, 150, 32}},
+                                            {{1, 600, 8},  // in segments
+                                             {1, 400, 16},
+                                             {1, 250, 32},
+                                             {140, 12, 16},  // more sequences than blocks
+                                             {2, 60, 8},     // a pair of blocks each
+                                             {2, 60, 16},
+                                             {2, 40, 32}})) {
     for (int i = 0; i < 3; ++i, setting = (setting + 7) % 16) {
       const ScanOptions options{
           .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
@@ -152,11 +160,13 @@ TEST_CASE("cuda: NaN and ∞ in one sequence, or before a reset, stay there") {
 
 TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the address") {
   if (!has_cuda()) return;
-  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{
-           {2, 3000, 16}, {300, 70, 8}, {8, 500, 32}, {50, 300, 16}}) {
+  const int times = compute_sanitizer() ? 1 : 10;
+  for (const auto& [sequences, steps, n] : reduced<std::array<std::int64_t, 3>>(
+           {{2, 3000, 16}, {300, 70, 8}, {8, 500, 32}, {50, 300, 16}},
+           {{2, 400, 16}, {300, 20, 8}, {2, 250, 32}, {50, 60, 16}})) {
     const Tensors in{near_orthogonal({sequences, steps, n, n}, 1)};
     const Tensors once = results(in, {}, {.dim = 1}, Device::cuda(), f32, f32);
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < times; ++i) {
       const Tensors again = results(in, {}, {.dim = 1}, Device::cuda(), f32, f32);
       for (std::size_t k = 0; k < once.size(); ++k) CHECK(same_bits(again[k], once[k]));
     }
@@ -171,8 +181,9 @@ TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the addre
 
 TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float64") {
   if (!has_cuda()) return;
-  for (const auto& [sequences, steps, n] : std::vector<std::array<std::int64_t, 3>>{
-           {1, 65536, 8}, {2, 5000, 16}, {1, 3000, 32}, {3, 700, 5}, {40, 300, 16}}) {
+  for (const auto& [sequences, steps, n] : reduced<std::array<std::int64_t, 3>>(
+           {{1, 65536, 8}, {2, 5000, 16}, {1, 3000, 32}, {3, 700, 5}, {40, 300, 16}},
+           {{1, 2000, 8}, {2, 400, 16}, {1, 300, 32}, {3, 500, 5}, {40, 60, 16}})) {
     for (const double scale : {1.3, 0.6}) {
       for (int setting = 0; setting < 8; setting += 3) {
         const Tensor m = (eye(n, {f64}) + random({sequences, steps, n, n}, 1, 0.1)) * scale;
@@ -219,6 +230,11 @@ TEST_CASE("cuda: a scaled scan is the CPU's after matrices of zeros, or with row
       CHECK(scaled_distance(got.states.detach(), got.exponents, expected.states,
                             expected.exponents) < 1e-3);
       const Tensor weights = ones_like(got.states.detach());
+      if (zero_rows == n) {
+        // Of 0 the exponent stands still: a cotangent would grow as the matrices do, without end.
+        Tensor rest = slice(weights, 1, 720);
+        copy_(rest, zeros(rest.shape(), rest.options()));
+      }
       const Tensor gradient = grad(Tensors{got.states}, Tensors{x}, {.grad_outputs = {weights}})[0];
       CHECK(all(isfinite(gradient)).item<bool>());
       CHECK(all(isfinite(got.states.detach())).item<bool>());
@@ -233,8 +249,8 @@ TEST_CASE("cuda: a scan of elements is the scan of the matrices that are made of
   if (!has_cuda()) return;
   for (const MatrixForm form : {MatrixForm::identity, MatrixForm::ldu}) {
     for (const std::int64_t n : {1, 3, 4, 8, 11, 16, 17}) {
-      for (const std::int64_t steps : {3, 37, 300, 2000}) {
-        for (int setting = 0; setting < 8; ++setting) {
+      for (const std::int64_t steps : reduced<std::int64_t>({3, 37, 300, 2000}, {37, 600})) {
+        for (int setting = 0; setting < 8; setting += compute_sanitizer() ? 3 : 1) {
           if (steps == 2000 && setting != 5) continue;
           ScanOptions options{
               .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};

@@ -28,10 +28,21 @@ void check_same(const Tensor& x, const F& f) {
 TEST_CASE("cuda: reductions give the CPU's results, over any dimensions of any view") {
   if (!has_cuda()) return;
   sg::Generator generator(1);
-  const std::vector<sg::Shape> shapes = {
-      {1, 1, 1},       {3, 5, 7},     {2, 33, 8},   {5, 64, 16},   {3, 257, 68},
-      {1, 9000, 4},    {2, 3, 300},   {70, 300, 1}, {1, 50000, 3}, {1, 5000, 65},
-      {1, 4200, 1024}, {9, 1, 20000}, {1, 1, 70001}};
+  const std::vector<sg::Shape> shapes =
+      reduced<sg::Shape>({{1, 1, 1},
+                          {3, 5, 7},
+                          {2, 33, 8},
+                          {5, 64, 16},
+                          {3, 257, 68},
+                          {1, 9000, 4},
+                          {2, 3, 300},
+                          {70, 300, 1},
+                          {1, 50000, 3},
+                          {1, 5000, 65},
+                          {1, 4200, 1024},
+                          {9, 1, 20000},
+                          {1, 1, 70001}},
+                         {{2, 33, 8}, {1, 9000, 4}, {1, 1, 70001}});
   for (const sg::Shape& shape : shapes) {
     for (const sg::DType dtype : {sg::f32, sg::bf16, sg::i64, sg::bool_}) {
       const Tensor x = sg::cast(sg::randint(0, 2, shape, {sg::i64}, &generator), dtype);

@@ -61,8 +61,10 @@ void check_same(const Tensors& inputs, double tolerance,
 TEST_CASE("cuda: softmaxes, norms and cross_entropy of rows of any length are the CPU's") {
   if (!has_cuda()) return;
   sg::Generator generator(1);
-  for (const std::int64_t n : {1,    3,    8,    31,   33,   64,   65,   100,  256,   257,  768,
-                               1000, 1024, 1025, 1032, 2049, 4097, 8192, 8200, 20000, 50257}) {
+  for (const std::int64_t n :
+       reduced<std::int64_t>({1,    3,    8,    31,   33,   64,   65,   100,  256,   257,  768,
+                              1000, 1024, 1025, 1032, 2049, 4097, 8192, 8200, 20000, 50257},
+                             {3, 64, 257, 1025, 1032, 4097, 20000})) {
     for (const sg::DType dtype : {sg::f32, sg::f64, sg::bf16}) {
       INFO("rows of " << n << " " << sg::name(dtype));
       const double tolerance = dtype == sg::bf16 ? 0.03 : dtype == sg::f32 ? 1e-4 : 1e-10;

@@ -251,20 +251,22 @@ TEST_CASE("scans of scalars about the boundaries of a GPU's tiles, by rows and b
   for (const AnyScan& scan : scans()) {
     if (!of_scalars(scan)) continue;
     for (const Device device : devices()) {
-      for (const auto& [shape, dim] : std::vector<std::pair<Shape, std::int64_t>>{{{3, 1023}, 1},
-                                                                                  {{3, 1024}, 1},
-                                                                                  {{3, 1025}, 1},
-                                                                                  {{2, 2047}, 1},
-                                                                                  {{2, 2048}, 1},
-                                                                                  {{2, 2049}, 1},
-                                                                                  {{70000}, 0},
-                                                                                  {{900, 7}, 1},
-                                                                                  {{63, 33}, 0},
-                                                                                  {{64, 32}, 0},
-                                                                                  {{65, 31}, 0},
-                                                                                  {{2100, 2}, 0},
-                                                                                  {{8, 300}, 0},
-                                                                                  {{9, 257}, 0}}) {
+      for (const auto& [shape, dim] : reduced<std::pair<Shape, std::int64_t>>(
+               {{{3, 1023}, 1},
+                {{3, 1024}, 1},
+                {{3, 1025}, 1},
+                {{2, 2047}, 1},
+                {{2, 2048}, 1},
+                {{2, 2049}, 1},
+                {{70000}, 0},
+                {{900, 7}, 1},
+                {{63, 33}, 0},
+                {{64, 32}, 0},
+                {{65, 31}, 0},
+                {{2100, 2}, 0},
+                {{8, 300}, 0},
+                {{9, 257}, 0}},
+               {{{2, 2049}, 1}, {{70000}, 0}, {{65, 31}, 0}, {{9, 257}, 0}})) {
         Tensors in = scan.operands(2);
         for (std::size_t i = 0; i < in.size(); ++i) {
           const bool factors = in.size() > 1 && i == 0;
@@ -272,7 +274,7 @@ TEST_CASE("scans of scalars about the boundaries of a GPU's tiles, by rows and b
                       ? random(shape, 1, 0.002) + 1.0
                       : random(shape, static_cast<unsigned>(i), factors ? 0.5 : 1.0);
         }
-        for (int setting = 0; setting < 8; ++setting) {
+        for (int setting = 0; setting < 8; setting += compute_sanitizer() ? 3 : 1) {
           ScanOptions options{
               .dim = dim, .reverse = bool(setting & 1), .exclusive = bool(setting & 2)};
           if (setting & 4) options.resets = gt(random({shape[static_cast<int>(dim)]}, 4), 2.0);
