@@ -44,6 +44,8 @@ std::vector<Preset> presets() {
     all.back().model["dropout"] = 0.2;
   };
   text("shakespeare-mru", with_four_mlps("mru"), 256, {{"heads", 4}, {"scheme", "ldu"}});
+  text("shakespeare-mru-tuned", with_four_mlps("mru"), 256,
+       {{"heads", 4}, {"scheme", "ldu_newton_schulz"}, {"normalize", "frobenius"}});
   text("shakespeare-attention", with_four_mlps("attention"), 256,
        {{"heads", 4}, {"positions", "xpos"}});
   text("shakespeare-ffn", repeated({"mlp"}, 4), 256, json::object());
