@@ -23,7 +23,9 @@ __global__ void __launch_bounds__(mean_threads)
       sum = reduce_lanes(32, sum, 0.0, [](double a, double b) { return a + b; });
     }
   };
+#if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
+#endif
   const std::int64_t packs = rows / V;
   for (std::int64_t first = threadIdx.x; first <= packs; first += batch * mean_threads) {
     Pack<C, V> loaded[batch];
@@ -69,7 +71,9 @@ void start_mean(Device device, std::int64_t rows, C* mean, C* count, const C* lo
   config.blockDim = mean_threads;
   config.stream = stream(device.index);
   config.attrs = &early;
-  config.numAttrs = 1;
+  cudaFuncAttributes compiled;  // code for GPUs before Hopper would not wait
+  check_call(cudaFuncGetAttributes(&compiled, mean_kernel<C>), "cudaFuncGetAttributes");
+  config.numAttrs = compiled.ptxVersion >= 90 ? 1 : 0;
   cudaLaunchKernelEx(&config, mean_kernel<C>, rows, mean, count, losses);
   check_launch(device.index, std::source_location::current());
 }
@@ -92,7 +96,9 @@ void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const T
   for_each_row_in_registers(
       logits.device(), rows, n, rows_in_packs<T>(n, from), Operands<T, 1>{{from}},
       [=] __device__(auto& row, std::int64_t r) {
+#if __CUDA_ARCH__ >= 900
         cudaTriggerProgrammaticLaunchCompletion();  // mean_kernel's, which waits for the losses
+#endif
         // Read before the row is waited for.
         const std::int64_t target = classes[r];
         const bool ignored = target == ignore_index, known = 0 <= target && target < n;
