@@ -248,11 +248,15 @@ TEST_CASE("Accumulated batches make the same step as one batch of all of them") 
 
 TEST_CASE("A captured step is the same step: equal weights, moments and log to the bit") {
   for (const Device device : devices()) {
-    for (const std::string kind : {"text", "words", "growing"}) {
+    for (const std::string& kind : reduced<std::string>({"text", "words", "growing"}, {"text"})) {
       INFO(to_string(device) << " " << kind);
       RunConfig config = kind == "growing" ? growing() : tiny(kind);
       config.device = device.is_cpu() ? "cpu" : "cuda";
       config.steps = 40;  // validated at 30, where other work comes between two replays
+      if (compute_sanitizer()) {
+        config.steps = 8;
+        config.validate_every = 6;
+      }
       config.optimizer.accumulate = 2;
       const fs::path captured = fresh(kind + "_captured"), started = fresh(kind + "_started");
       Trainer(config, captured).run();
@@ -268,13 +272,14 @@ TEST_CASE("A thousand steps hold no more memory than the first ones") {
     INFO(to_string(device));
     RunConfig config = tiny("words");
     config.device = device.is_cpu() ? "cpu" : "cuda";
-    config.steps = compute_sanitizer() ? 300 : 1000;
-    config.validate_every = 100;
+    config.steps = compute_sanitizer() ? 40 : 1000;
+    config.log_every = compute_sanitizer() ? 1 : 10;
+    config.validate_every = config.steps / 10;
     std::vector<std::size_t> active;
     Trainer(config, fresh("memory")).run({.on_log = [&](const Metrics&) {
       active.push_back(memory_stats(device).active);
     }});
-    REQUIRE(active.size() == static_cast<std::size_t>(config.steps / 10));
+    REQUIRE(active.size() == static_cast<std::size_t>(config.steps / config.log_every));
     CHECK(active.back() == active[20]);
     CHECK(*std::max_element(active.begin() + 20, active.end()) == active[20]);
   }
