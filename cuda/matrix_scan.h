@@ -5,10 +5,16 @@ namespace scangrad::cuda {
 
 // The scans of matrices at the speed of memory (matrix_scan.cuh), as the kernels of the table.
 
-/// Whether they are for such states: not of large matrices, nor of very short sequences.
+/// Whether they are for such states: not of large matrices, nor of very short sequences, nor of
+/// more sequences than they count.
 inline bool fit_in_tiles(const Tensor& states) {
-  const std::int64_t n = states.shape().back(), rows = states.shape()[states.rank() - 2];
-  return states.shape()[1] >= 4 && n <= 32 && rows <= (n <= 8 ? 8 : n <= 16 ? 16 : 32);
+  const Shape& shape = states.shape();  // (outer, T, inner, rows, n)
+  const std::int64_t n = shape.back(), rows = shape[states.rank() - 2];
+  return shape[1] >= 4 && n <= 32 &&
+         rows <= (n <= 8    ? 8
+                  : n <= 16 ? 16
+                            : 32) &&
+         shape[0] * shape[2] < std::int64_t{1} << 30;
 }
 void scan_in_tiles(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
                    const Tensor& initial, const Tensor& cuts, ScanPlan plan);
