@@ -4,9 +4,10 @@
 namespace scangrad::cuda {
 namespace {
 
-/// The mean of the losses over the rows that count, and their number: all but those of −0. By one
-/// block: there are far fewer losses than logits, and each kernel more takes as long as reading 6
-/// MB. It is there before the losses are, and then waits for them.
+/// The mean of the losses over the rows that count, and their number: all but those of −0, as which
+/// ignored rows are marked and which no loss is. By one block: there are far fewer losses than
+/// logits, and each kernel more takes as long as reading 6 MB. It is there before the losses are,
+/// and then waits for them.
 constexpr int mean_threads = 1024;
 template <class C>
 __global__ void __launch_bounds__(mean_threads)

@@ -29,7 +29,7 @@ struct MatrixBlock {
   static constexpr bool transposed = Tile::backward;
 
   const MatrixScan<T>& scan;
-  Summary* summaries;          // (2, workers, P and R and what enters)
+  Summary* summaries;          // (2, workers, Tile::summaries) matrices: P, R and what enters
   unsigned summaries_address;  // the same
   Handover handover;           // of a follower
   T* operands;                 // (3, workers, chunk, operands)

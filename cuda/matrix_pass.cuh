@@ -31,8 +31,8 @@ struct MatrixScan {
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
-  // How the work is shared out: sequences, or segments of `span` steps of them, are runs. A block
-  // takes one after another, wave by wave; or a team of blocks one.
+  // How the work is shared out: sequences, or segments of `span` steps of them, are `runs`. Each of
+  // `teams` teams, of `team` blocks, takes one run after another, wave by wave.
   int segments = 1, runs = 0, team = 1, teams = 1;
   std::int64_t span = 0;
   int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run
@@ -94,10 +94,10 @@ struct Visit {
 /// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
 template <class T>
 struct Chunk {
-  std::int64_t first, place;  // of the first step; and of its block of values
+  std::int64_t first, place;  // the first step's number; and that of its block of values
   const bool* cuts;           // of the first step; null for none
   int steps;
-  T scale;  // of the step whose number is the lane's; converted where it is used, when it is there
+  T scale;  // of the step whose number is the lane's; converted only where used: it is on its way
 };
 
 /// A worker's part of a visit.

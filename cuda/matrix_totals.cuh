@@ -150,8 +150,8 @@ struct Carried {
   __device__ void step_over(const Total<Block, sums>& total, int first_row) {
     constexpr bool scaled = Block::Tile::scaled,
                    later = scaled && sizeof(typename Block::Summary) == 8;
-    // The exponent is taken out one product late, where there is room for that: it is found
-    // meanwhile.
+    // A float64 has room for two products as they mostly are, so there the exponent that is taken
+    // out is the one before this product: it is found meanwhile.
     const unsigned upper = later ? upper_half(x) : 0;
     if (Block::is_plain || !total.crosses || (Block::Tile::affine && !sums)) {
       typename Block::Rows y = {};

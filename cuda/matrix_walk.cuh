@@ -17,8 +17,8 @@ __device__ typename Block::State load_entering(const Block& block, const Visit& 
   return load_fragment<false, row_tiles<Block::NT>, Block::NT>(from);
 }
 
-/// How many steps a worker makes: not its last one, which the followers have made already, unless
-/// nobody will see what leaves it.
+/// How many steps a worker makes. What leaves its last one the followers know already, and the
+/// worker of the next chunk writes it; only after a sequence's last step there is none.
 template <class Block>
 __device__ int steps_to_make(const Block& block, const typename Block::Chunk& c) {
   return block.is_last(c) ? c.steps : c.steps - 1;
@@ -152,7 +152,7 @@ __device__ void walk_backward(const Block& block, const Visit& visit,
                               const typename Block::Chunk& c) {
   constexpr int NT = Block::NT;
   const auto& scan = block.scan;
-  auto* const turned = block.entering(visit, block.warp);
+  auto* const turned = block.entering(visit, block.warp);  // x in shared memory
   auto x = load_entering(block, visit);
   const std::int64_t size = block.size_of_state();
   const int n = block.order();

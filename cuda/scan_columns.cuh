@@ -150,7 +150,8 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
         f(v, at, bit, x);
       }
     };
-    /// The same for each step; `done` after each, and before some together `start`.
+    /// The same for each step of plain runs, and done() after it; start(begin) before the `at_once`
+    /// steps from `begin` on.
     const auto each_plain = [&](const auto& start, const auto& f, const auto& done) {
 #pragma unroll 1
       for (int begin = 0; begin < length; begin += at_once) {
@@ -164,6 +165,7 @@ __global__ void __launch_bounds__(scan_threads, ColumnRun<P>::blocks)
         }
       }
     };
+    /// The same of any.
     const auto each = [&](const auto& f, const auto& done) {
 #pragma unroll 1
       for (int r = 0; r < length && r < left; ++r) {

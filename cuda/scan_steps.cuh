@@ -166,8 +166,8 @@ __device__ void walk_step(typename P::Monoid::Element& state, typename P::C (&y)
   walk_inside<false>(state, y, scan, marks, r, x);
   if ((marks.ends >> r & 1) != 0) scan.finish(state, marks, r);
 }
-/// States as they enter plain runs; whether elements are to be appended to all of a warp's. Of the
-/// same products as multiply_plain's.
+/// States as they enter plain runs, with the first operands and products of multiply_plain; whether
+/// elements are to be appended to them, in all of a warp.
 template <class P, int V>
 __device__ bool enter_plain(typename P::Monoid::Element (&state)[V], const P& scan,
                             const Marks& marks, const typename P::C (&first)[V],

@@ -314,7 +314,7 @@ int check_values(const OpCase& row) {
     const Operands& operands = row.inputs[call];
     const bool is_large = elements(make(operands)) > large;
     for (sg::Device device : devices()) {
-      std::size_t turn = call;  // dtypes and layouts meet in all pairs
+      std::size_t turn = call;  // over the calls a layout meets one dtype after another
       for (Layout layout : all_layouts) {
         for (sg::DType dtype : dtypes_of(row, is_large, turn++)) {
           if (is_large && layout == Layout::stepped) continue;
