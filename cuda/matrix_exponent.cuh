@@ -61,20 +61,14 @@ __device__ int exponent_field(const Fragment<MT, NT>& x, unsigned upper) {
   return finite && !might_round_up ? static_cast<int>(upper >> 20) : exponent_field<T>(x);
 }
 
-/// Takes the exponent out of x that `field` says, its largest element's or that of a matrix of much
-/// the same size, where that is further than 2^±slack from 1. The same for all lanes.
-template <int MT, int NT>
-__device__ int take_exponent_of(Fragment<MT, NT>& x, int slack, int field) {
-  const int exponent = ::min(field - 1023, 1022);
-  if (!is_normal(field) || abs(exponent) <= slack) return 0;
-  multiply(x, two_to(-exponent));
-  return exponent;
-}
-/// The same of x's own field; its `upper` half is given, and kept up to date.
+/// Brings the largest |x|, whose `upper` half is given, into [1, 2) where it is further than
+/// 2^±slack from there; the exponent that was taken out. The same for all lanes.
 template <int MT, int NT>
 __device__ int take_exponent(Fragment<MT, NT>& x, int slack, unsigned& upper) {
-  const int exponent = take_exponent_of(x, slack, exponent_field<double>(x, upper));
-  if (exponent != 0) upper = upper_half(x);
+  const int field = exponent_field<double>(x, upper), exponent = ::min(field - 1023, 1022);
+  if (!is_normal(field) || abs(exponent) <= slack) return 0;
+  multiply(x, two_to(-exponent));
+  upper = upper_half(x);
   return exponent;
 }
 template <int MT, int NT>

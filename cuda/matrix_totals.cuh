@@ -27,7 +27,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
     starts = block.cut(c, 0);
     begin(x, 0);
     load_into<false, groups, groups>(x, block.operand(visit, 0, 1));
-#pragma unroll(NT == 4 ? 1 : 2)
+#pragma unroll 2
     for (int step = 1; step < c.steps; ++step) {
       const bool is_cut = block.cut(c, step);
       starts = starts || is_cut;
@@ -148,11 +148,6 @@ struct Carried {
   /// x ← x P + R.
   template <bool sums>
   __device__ void step_over(const Total<Block, sums>& total, int first_row) {
-    constexpr bool scaled = Block::Tile::scaled,
-                   later = scaled && sizeof(typename Block::Summary) == 8;
-    // A float64 has room for two products as they mostly are, so there the exponent that is taken
-    // out is the one before this product: it is found meanwhile.
-    const unsigned upper = later ? upper_half(x) : 0;
     if (Block::is_plain || !total.crosses || (Block::Tile::affine && !sums)) {
       typename Block::Rows y = {};
       if constexpr (sums) y = total.r;
@@ -169,11 +164,7 @@ struct Carried {
       x = total.r;
       exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
     }
-    if constexpr (later) {
-      exponent += take_exponent_of(x, Block::Tile::slack, exponent_field<double>(x, upper));
-    } else if constexpr (scaled) {
-      exponent += take_exponent(x, Block::Tile::slack);
-    }
+    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
   }
 };
 

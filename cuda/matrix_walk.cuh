@@ -125,8 +125,10 @@ __device__ void walk_scaled(const Block& block, const Visit& visit,
     const std::int64_t to = block.place_of_step(c, step);
     tell(scan.states + to * size, scan.exponents + to);
   };
-  measure();
-  if (c.first > 0) tell_after(-1);
+  if (c.first > 0) {
+    measure();
+    tell_after(-1);
+  }
   const int made = steps_to_make(block, c);
   for (int step = 0; step < made; ++step) {
     tell_before(step);

@@ -117,7 +117,8 @@ using SortKernel = void(const Tensor& values, const Tensor& indices, const Tenso
                         bool descending);
 /// losses (N), and for backward each row's largest logit and the log Σ exp of what is left without
 /// it (N, 2), from logits (N, C) and targets (N) i64. Where they are defined, `mean` [] and `count`
-/// [] are of the rows that are not ignored. All contiguous; results f32 or f64.
+/// [] are of the rows that are not ignored, and the losses are theirs to use. All contiguous;
+/// results f32 or f64.
 using CrossEntropyKernel = void(const Tensor& losses, const Tensor& statistics, const Tensor& mean,
                                 const Tensor& count, const Tensor& logits, const Tensor& targets,
                                 std::int64_t ignore_index, double label_smoothing);

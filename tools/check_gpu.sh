@@ -9,6 +9,12 @@ cd "$(dirname "$0")/.."
 processes=${SCANGRAD_JOBS:-$(nproc)}
 parts=("$@")
 [ $# -gt 0 ] || parts=(tests memcheck racecheck initcheck synccheck)
+for part in "${parts[@]}"; do
+  [[ $part =~ ^(tests|memcheck|racecheck|initcheck|synccheck)$ ]] || {
+    echo "check_gpu.sh: there is no part '$part'" >&2
+    exit 2
+  }
+done
 
 if ! nvidia-smi -L; then
   echo "check_gpu.sh: there is no NVIDIA GPU that can be used" >&2

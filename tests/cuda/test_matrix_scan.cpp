@@ -245,6 +245,25 @@ TEST_CASE("cuda: a scaled scan is the CPU's after matrices of zeros, or with row
   }
 }
 
+// Its exponent has to be taken out at each chunk, although those of the matrices are all 0.
+TEST_CASE("cuda: a scaled state that lies where the matrices damp it is the CPU's") {
+  if (!has_cuda()) return;
+  for (const std::int64_t n : {8, 16}) {
+    Tensor diagonal = eye(n, {f64}) * 0x1p-30, initial = ones({200, n, n}, {f64});
+    Tensor first = diagonal.as_strided({1}, {1}, 0), column = slice(initial, 2, 0, 1);
+    copy_(first, ones({1}, {f64}));
+    copy_(column, zeros(column.shape(), column.options()));
+    const Tensor m = diagonal + zeros({200, 300, n, n}, {f64});
+    const ScaledScanResult expected = matmul_scan_scaled(m, {.dim = 1, .initial = initial});
+    const ScaledScanResult got =
+        matmul_scan_scaled(cast(to(m, Device::cuda()), f32),
+                           {.dim = 1, .initial = cast(to(initial, Device::cuda()), f32)});
+    INFO("n " << n);
+    CHECK(scaled_distance(got.states, got.exponents, expected.states, expected.exponents) < 1e-6);
+    CHECK(min(amax(abs(got.states), {-2, -1})).item<float>() >= 1);
+  }
+}
+
 TEST_CASE("cuda: a scan of elements is the scan of the matrices that are made of them") {
   if (!has_cuda()) return;
   for (const MatrixForm form : {MatrixForm::identity, MatrixForm::ldu}) {
