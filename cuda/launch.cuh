@@ -13,6 +13,41 @@ namespace scangrad::cuda {
 
 inline constexpr int block_threads = 256;
 
+// A kernel that is started `early` comes while the one before it in the stream is at work, from
+// where that lets it; what it does before it waits for that one's end is for free. GPUs before
+// Hopper run one after the other.
+
+__device__ inline void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+__device__ inline void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+template <class... Parameters, class... Arguments>
+void start_kernel(Device device, void (*kernel)(Parameters...), std::int64_t blocks, int threads,
+                  std::size_t shared_bytes, bool early, const Arguments&... arguments) {
+  const DeviceGuard guard(device.index);
+  cudaFuncAttributes compiled;
+  check_call(cudaFuncGetAttributes(&compiled, kernel), "cudaFuncGetAttributes");
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch = {};
+  launch.gridDim = dim3(static_cast<unsigned>(blocks));
+  launch.blockDim = dim3(static_cast<unsigned>(threads));
+  launch.dynamicSmemBytes = shared_bytes;
+  launch.stream = stream(device.index);
+  launch.attrs = &attribute;
+  // Code for GPUs before Hopper does not wait.
+  launch.numAttrs = early && compiled.ptxVersion >= 90 ? 1 : 0;
+  check_call(cudaLaunchKernelEx(&launch, kernel, arguments...), "cudaLaunchKernelEx");
+  check_launch(device.index, std::source_location::current());
+}
+
 template <class F>
 __global__ void each_kernel(std::int64_t n, F f) {
   const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;

@@ -24,9 +24,7 @@ __global__ void __launch_bounds__(mean_threads)
       sum = reduce_lanes(32, sum, 0.0, [](double a, double b) { return a + b; });
     }
   };
-#if __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
+  wait_for_kernel_before();
   const std::int64_t packs = rows / V;
   for (std::int64_t first = threadIdx.x; first <= packs; first += batch * mean_threads) {
     Pack<C, V> loaded[batch];
@@ -61,24 +59,6 @@ __global__ void __launch_bounds__(mean_threads)
   *count = static_cast<C>(sums[1]);
 }
 
-template <class C>
-void start_mean(Device device, std::int64_t rows, C* mean, C* count, const C* losses) {
-  const DeviceGuard guard(device.index);
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = 1;
-  config.blockDim = mean_threads;
-  config.stream = stream(device.index);
-  config.attrs = &early;
-  cudaFuncAttributes compiled;  // code for GPUs before Hopper would not wait
-  check_call(cudaFuncGetAttributes(&compiled, mean_kernel<C>), "cudaFuncGetAttributes");
-  config.numAttrs = compiled.ptxVersion >= 90 ? 1 : 0;
-  cudaLaunchKernelEx(&config, mean_kernel<C>, rows, mean, count, losses);
-  check_launch(device.index, std::source_location::current());
-}
-
 /// log Σ eˣ − Σ_c q_c x_c, which is −Σ_c q_c log softmax(x)_c.
 template <class T>
 void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const Tensor& mean,
@@ -97,9 +77,7 @@ void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const T
   for_each_row_in_registers(
       logits.device(), rows, n, rows_in_packs<T>(n, from), Operands<T, 1>{{from}},
       [=] __device__(auto& row, std::int64_t r) {
-#if __CUDA_ARCH__ >= 900
-        cudaTriggerProgrammaticLaunchCompletion();  // mean_kernel's, which waits for the losses
-#endif
+        let_next_start();  // mean_kernel, which waits for the losses
         // Read before the row is waited for.
         const std::int64_t target = classes[r];
         const bool ignored = target == ignore_index, known = 0 <= target && target < n;
@@ -117,7 +95,8 @@ void cross_entropy_typed(const Tensor& losses, const Tensor& statistics, const T
                          : log_total - ((C(1) - spread) * (chosen - shift) + spread * average);
       });
   if (!mean.defined()) return;
-  start_mean(logits.device(), rows, mean.data<C>(), count.data<C>(), to);
+  start_kernel(logits.device(), mean_kernel<C>, 1, mean_threads, 0, true, rows, mean.data<C>(),
+               count.data<C>(), to);
 }
 
 /// g (softmax(x) − q)

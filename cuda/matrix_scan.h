@@ -10,11 +10,9 @@ namespace scangrad::cuda {
 inline bool fit_in_tiles(const Tensor& states) {
   const Shape& shape = states.shape();  // (outer, T, inner, rows, n)
   const std::int64_t n = shape.back(), rows = shape[states.rank() - 2];
-  return shape[1] >= 4 && n <= 32 &&
-         rows <= (n <= 8    ? 8
-                  : n <= 16 ? 16
-                            : 32) &&
-         shape[0] * shape[2] < std::int64_t{1} << 30;
+  const std::int64_t tile = n <= 8 ? 8 : n <= 16 ? 16 : 32;
+  const bool can_be_counted = shape[0] * shape[2] < std::int64_t{1} << 30;
+  return shape[1] >= 4 && n <= 32 && rows <= tile && can_be_counted;
 }
 void scan_in_tiles(const Tensor& states, const Tensor& last, const Tensor& a, const Tensor& b,
                    const Tensor& initial, const Tensor& cuts, ScanPlan plan);

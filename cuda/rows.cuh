@@ -130,9 +130,7 @@ template <class T>
 __device__ compute_type<T> exp_for(compute_type<T> x) {
   if constexpr (std::is_same_v<T, bfloat16>) {
     constexpr float log2_e = 1.44269504f;
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * log2_e));
-    return y;
+    return functors::math::quick_exp2(x * log2_e);
   } else {
     return functors::math::exp(x);
   }

@@ -55,17 +55,10 @@ struct Message {
 };
 
 /// Messages are cleared by a kernel of their own, while that of the scan is being started and loads
-/// its first tiles. GPUs before Hopper run one after the other.
-__device__ inline void wait_for_clearing() {
-#if __CUDA_ARCH__ >= 900
-  cudaGridDependencySynchronize();
-#endif
-}
+/// its first tiles.
 template <class Word>
 __global__ void clear_kernel(Word* words, std::int64_t n) {
-#if __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
-#endif
+  let_next_start();
   const std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n) words[i] = {};
 }
@@ -91,7 +84,7 @@ struct Chain {
   template <int V>
   __device__ void before(Segment<M> (&all)[V], std::int64_t chain, std::int64_t tile,
                          const Segment<M> (&own)[V], int across, Segment<M>* parts) const {
-    wait_for_clearing();
+    wait_for_kernel_before();  // which clears the messages
     const int thread = static_cast<int>(threadIdx.x), column = thread % across * V;
     const int group = 1 << log_group, place = static_cast<int>(tile) & (group - 1);
     // A group's messages are what stands before it, and its tiles' products but the last's.
@@ -156,21 +149,8 @@ void start_scan(Device device, void (*kernel)(Parameters...), std::int64_t block
   check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(shared_bytes)),
              "cudaFuncSetAttribute");
-  cudaFuncAttributes compiled;
-  check_call(cudaFuncGetAttributes(&compiled, kernel), "cudaFuncGetAttributes");
-  cudaLaunchAttribute early = {};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch = {};
-  launch.gridDim = dim3(static_cast<unsigned>(blocks));
-  launch.blockDim = dim3(scan_threads);
-  launch.dynamicSmemBytes = shared_bytes;
-  launch.stream = stream(device.index);
-  launch.attrs = &early;
-  // Code for GPUs before Hopper does not wait.
-  launch.numAttrs = chain.messages != nullptr && compiled.ptxVersion >= 90 ? 1 : 0;
-  check_call(cudaLaunchKernelEx(&launch, kernel, rest..., chain), "cudaLaunchKernelEx");
-  check_launch(device.index, std::source_location::current());
+  start_kernel(device, kernel, blocks, scan_threads, shared_bytes, chain.messages != nullptr,
+               rest..., chain);
 }
 
 }  // namespace scangrad::cuda

@@ -1,6 +1,7 @@
 #pragma once
 // The scalar monoids in a thread's registers, and their products across a warp and a block.
 #include <scangrad/ops/scan_functors.h>
+#include <scangrad/ops/vector_math.h>
 #include <scangrad/cuda/launch.cuh>
 
 #include <cstring>
@@ -51,12 +52,7 @@ struct Smallest : scan_functors::Smallest {
 
 // Quick functions that need not care for results or operands too small to be normal.
 
-/// 2^x.
-__device__ inline float quick_exp2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
+using functors::math::quick_exp2;
 /// e^{x − about}; of floats the logarithm is off by |about|'s rounding.
 __device__ inline float exp_about(float x, float about) {
   constexpr float log2_e = 1.4426950408889634f;

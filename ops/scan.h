@@ -79,9 +79,9 @@ struct ScaledScanResult {
 
 /// matmul_scan whose states can neither overflow nor underflow: H_t = 2^{e_t} S_t, with the largest
 /// |S_t| kept in [1, 2) by powers of two, which is exact; the exponent of 0, ∞ or NaN says nothing.
-/// The initial state is 2^initial_exponent (i32, of the shape of `last_exponent`; 0 if
-/// undefined) times `options.initial`; results feed the next call so. Gradients are those of the
-/// mantissas with the exponents held constant, P_t = G_t + 2^{e_t − e_{t+1}} P_{t+1} M_{t+1}ᵀ and
+/// The initial state is 2^initial_exponent (i32, of the shape of `last_exponent`; 0 if undefined)
+/// times `options.initial`; results feed the next call so. Gradients are those of the mantissas
+/// with the exponents held constant, P_t = G_t + 2^{e_t − e_{t+1}} P_{t+1} M_{t+1}ᵀ and
 /// dM_t = 2^{e_{t−1} − e_t} S_{t−1}ᵀ P_t. A mantissa jumps where its exponent ticks: read a
 /// function of its direction, such as √n S_t/‖S_t‖, whose gradient is then the true one.
 ScaledScanResult matmul_scan_scaled(const Tensor& m, const ScanOptions& options = {},

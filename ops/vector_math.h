@@ -55,6 +55,17 @@ struct Normal {
   T cdf, pdf;
 };
 
+#if defined(__CUDACC__)
+
+/// 2^x to 22 bits, by one instruction; denormal results are 0.
+__device__ inline float quick_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+#endif
+
 #if defined(__CUDA_ARCH__)
 
 SCANGRAD_FN float exp(float x) { return ::expf(x); }
@@ -68,9 +79,9 @@ SCANGRAD_FN float erf(float x) { return ::erff(x); }
 /// = |x|/√2 (the form of Abramowitz and Stegun's 7.1.26). The instructions' own approximations, as
 /// CUDA's functions spend as many more on denormals, which are 0 here.
 SCANGRAD_FN Normal<float> normal(float x) {
-  float t, e;
+  float t;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(t) : "f"(1.0f + 0.254558441f * std::fabs(x)));
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-0.721347520f * x * x));  // log₂e / 2
+  const float e = quick_exp2(-0.721347520f * x * x);  // log₂e / 2
   float p = -7.94014891e-2f;
   p = p * t + 2.70857794e-1f;
   p = p * t - 1.56548785e-1f;
