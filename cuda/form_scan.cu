@@ -12,8 +12,10 @@ bool fits(const Tensor& states) {
 
 template <MatrixPass pass, MatrixForm form>
 void start(const MatrixScan<float>& scan, Device device) {
-  if (scan.n <= 8) return start_of_order<1, pass, Makes<form>>(scan, device);
-  start_of_order<2, pass, Makes<form>>(scan, device);
+  using Form = std::conditional_t<pass == MatrixPass::product && form == MatrixForm::ldu,
+                                  LduProduct, Makes<form>>;
+  if (scan.n <= 8) return start_of_order<1, pass, Form>(scan, device);
+  start_of_order<2, pass, Form>(scan, device);
 }
 template <MatrixPass pass>
 void start(const MatrixScan<float>& scan, MatrixForm form, Device device) {

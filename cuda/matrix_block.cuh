@@ -85,11 +85,11 @@ struct MatrixBlock {
   // ---- shares
 
   __device__ Visit visit_of(int run, unsigned number) const {
-    if (scan.segments == 1) return {run, run, 0, 0, number};
+    if (scan.segments == 1) return {run, scan.first + run, 0, 0, number};
     // Totals from the first segment on, states from the last one: it is still in the cache.
     const int each = scan.segments - scan.only_totals,
               at = scan.only_totals ? run : scan.runs - 1 - run;
-    return {run, at / each, at % each, 0, number};
+    return {run, scan.first + at / each, at % each, 0, number};
   }
   __device__ Visit first_visit() const {
     return visit_of(static_cast<int>(blockIdx.x) / scan.team, 0);
@@ -206,9 +206,8 @@ struct MatrixBlock {
       }
     }
     if constexpr (!std::is_same_v<Form, Given>) {
-      for (int step = 0; step < c.steps; ++step) {
-        Form::template prepare<NT>(operand(visit, step, 0), order());
-      }
+      Form::template prepare<NT>(operand(visit, 0, 0), Tile::operands * Tile::elements, c.steps,
+                                 order());
     }
     __syncwarp();
   }

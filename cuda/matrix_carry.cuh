@@ -33,7 +33,7 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
   }
   if constexpr (Tile::scaled) {
     if (scan.initial_exponent != nullptr) state.exponent = scan.initial_exponent[visit.sequence];
-    state.exponent += take_exponent(state.x, Tile::slack);
+    state.settle();
   }
   for_each_total<Block, Tile::affine>(
       visit.segment,
@@ -45,7 +45,7 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
         total.load(p, p + Tile::elements, first_row);
         if constexpr (Tile::scaled && Tile::tiles == 2) total.align(marks + 1);
       },
-      [&](const auto& total, int) { state.step_over(total, first_row); });
+      [&](const auto& total, int) { state.step_over(total, first_row, [](auto&) {}); });
   return state;
 }
 
@@ -96,14 +96,17 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   } else if (block.scan.team > 1) {
     take_state(block, visit, state);
   }
+  const bool looks_at_all = 2 * block.scan.chunk > Tile::steps_between_looks;
   for_each_chunk<Block, Tile::affine>(block, visit, first_row, [&](const auto& chunk, int w) {
-    auto entering = state;
-    state.step_over(chunk, first_row);
-    __syncwarp();  // what it may take the place of has been read
-    store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
-    if (Tile::scaled && threadIdx.x % 32 == 0) {
-      block.entering_exponents(visit, w)[block.warp] = entering.exponent;
-    }
+    const auto leave = [&](Carried<Block>& entering) {
+      __syncwarp();  // what it may take the place of has been read
+      store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
+      if (Tile::scaled && threadIdx.x % 32 == 0) {
+        block.entering_exponents(visit, w)[block.warp] = entering.exponent;
+      }
+    };
+    const bool settles = looks_at_all || w % 2 == 1 || w + 1 == Tile::workers;
+    state.step_over(chunk, first_row, leave, settles);
   });
   if (block.scan.team > 1) give_state(block, visit, state);
 }

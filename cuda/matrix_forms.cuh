@@ -3,14 +3,14 @@
 #include <scangrad/cuda/fragments.cuh>
 
 // How the elements of a step, in shared memory, say what the state is multiplied by: each of these
-// has the same functions, and all but `Given` never write the matrix anywhere else.
+// has the same functions. None writes the matrix to memory.
 namespace scangrad::cuda {
 
 /// The elements are the matrix M.
 struct Given {
-  /// Once, when the elements have arrived.
+  /// Once, when the elements of `count` steps have arrived, `by` apart.
   template <int NT, class T>
-  __device__ static void prepare(T*, int /*n*/) {}
+  __device__ static void prepare(T* /*a*/, int /*by*/, int /*count*/, int /*n*/) {}
   /// y += x M, or x Mᵀ.
   template <bool transposed, int MT, int NT, class T>
   __device__ static void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const T* a) {
@@ -26,6 +26,25 @@ struct Given {
   __device__ static void pull_back(Fragment<MT, NT>& /*d*/, const T*, S* /*memory*/, int /*n*/) {}
 };
 
+/// f(d) for the elements of the diagonals of `count` matrices, `by` apart, each by its lanes, as
+/// many as fit into a warp side by side. f gets pointers to those of several such groups, null
+/// where there is none, so that their chains of instructions run beside each other.
+template <int NT, class T, class F>
+__device__ void for_diagonals(T* a, int by, int count, int n, F f) {
+  constexpr int width = 8 * NT, at_once = 32 / width, groups = 4;
+  const int lane = static_cast<int>(threadIdx.x % 32), row = lane % width;
+  for (int first = lane / width; __any_sync(0xFFFFFFFFu, first < count);
+       first += groups * at_once) {
+    T* d[groups];
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+      const int step = first + i * at_once;
+      d[i] = row < n && step < count ? a + step * by + place_of<NT, T>(row, row) : nullptr;
+    }
+    f(d);
+  }
+}
+
 template <MatrixForm form>
 struct Makes;
 
@@ -33,9 +52,13 @@ struct Makes;
 template <>
 struct Makes<MatrixForm::identity> : Given {
   template <int NT, class T>
-  __device__ static void prepare(T* a, int n) {
-    const int i = static_cast<int>(threadIdx.x % 32);
-    if (i < n) a[place_of<NT, T>(i, i)] += T(1);
+  __device__ static void prepare(T* a, int by, int count, int n) {
+    for_diagonals<NT>(a, by, count, n, [](auto& d) {
+#pragma unroll
+      for (T* const its : d) {
+        if (its != nullptr) *its += T(1);
+      }
+    });
   }
 };
 
@@ -43,12 +66,23 @@ struct Makes<MatrixForm::identity> : Given {
 template <>
 struct Makes<MatrixForm::ldu> {
   template <int NT, class T>
-  __device__ static void prepare(T* a, int n) {
-    const int i = static_cast<int>(threadIdx.x % 32);
-    const T d = i < n ? a[place_of<NT, T>(i, i)] : T(0);
-    T total = d;
-    for (int lane = 16; lane > 0; lane /= 2) total += __shfl_xor_sync(0xFFFFFFFFu, total, lane);
-    if (i < n) a[place_of<NT, T>(i, i)] = exp((d - total / static_cast<T>(n)) / 2);
+  __device__ static void prepare(T* a, int by, int count, int n) {
+    const T inverse = T(1) / static_cast<T>(n);
+    for_diagonals<NT>(a, by, count, n, [inverse](auto& d) {
+      constexpr int groups = sizeof(d) / sizeof(d[0]);
+      T own[groups], total[groups];
+#pragma unroll
+      for (int i = 0; i < groups; ++i) own[i] = total[i] = d[i] != nullptr ? *d[i] : T(0);
+#pragma unroll
+      for (int lane = 4 * NT; lane > 0; lane /= 2) {
+#pragma unroll
+        for (T& its : total) its += __shfl_xor_sync(0xFFFFFFFFu, its, lane);
+      }
+#pragma unroll
+      for (int i = 0; i < groups; ++i) {
+        if (d[i] != nullptr) *d[i] = exp((own[i] - total[i] * inverse) / 2);
+      }
+    });
   }
   template <bool transposed, int MT, int NT, class T>
   __device__ static void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const T* a) {
@@ -102,6 +136,24 @@ struct Makes<MatrixForm::ldu> {
           f(x.values[i][j][u], i, j, u, 8 * i + lane.g, column_of<NT>(j, u, lane.q));
         }
       }
+    }
+  }
+};
+
+/// (L + D)(U + D) multiplied out, in place: where nobody asks for the factors, one product a step
+/// instead of two wherever the matrix is used.
+struct LduProduct : Given {
+  template <int NT, class T>
+  __device__ static void prepare(T* a, int by, int count, int n) {
+    using Factors = Makes<MatrixForm::ldu>;
+    Factors::prepare<NT>(a, by, count, n);
+    __syncwarp();
+#pragma unroll 2
+    for (int step = 0; step < count; ++step, a += by) {
+      Fragment<row_tiles<NT>, NT> m = {};
+      Factors::begin<false>(m, a);
+      __syncwarp();
+      store_fragment(a, m);
     }
   }
 };

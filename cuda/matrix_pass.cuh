@@ -31,14 +31,14 @@ struct MatrixScan {
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
-  // How the work is shared out: sequences, or segments of `span` steps of them, are `runs`. Each of
-  // `teams` teams, of `team` blocks, takes one run after another, wave by wave.
-  int segments = 1, runs = 0, team = 1, teams = 1;
+  // How the work is shared out: sequences from `first` on, or segments of `span` steps of them, are
+  // `runs`. Each of `teams` teams, of `team` blocks, takes one run after another, wave by wave.
+  int first = 0, segments = 1, runs = 0, team = 1, teams = 1;
   std::int64_t span = 0;
   int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run
-  double* totals = nullptr;  // (outer, inner, segments, P and R): what each makes of a state
-  int* marks = nullptr;  // (outer, inner, segments, 1 + tiles): whether R alone counts; exponents
-                         // of P's rows
+  double* totals = nullptr;  // (sequences, segments, P and R): what each makes of a state
+  int* marks = nullptr;      // (sequences, segments, 1 + tiles): whether R alone counts; exponents
+                             // of P's rows
   bool only_totals = false;  // writes these alone, of all segments but the last
 };
 
@@ -66,6 +66,9 @@ struct MatrixTile {
   /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
   /// its product with a step's matrix of T.
   static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
+  /// After how many steps a follower looks how far the state is from 1, if chunks are that short:
+  /// what is damped by more than 2^-60 in each, beside what P's largest elements do, may be lost.
+  static constexpr int steps_between_looks = 12;
   /// For how many steps one need not look: 2^±slack times so many elements of T is a float64.
   static constexpr int steps_of_slack = sizeof(T) == 8 ? 1 : 4;
   static constexpr int buffers = 3;  // of operands: walked, reduced, on the way

@@ -133,47 +133,39 @@ int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
   return pairs;
 }
 
-/// How sequences are shared out: in segments, or each by a team of blocks.
+/// How sequences are shared out: in segments, or each by a team of blocks; and how long that takes,
+/// beside a block's way through a sequence.
 struct Shares {
   std::int64_t segments;
   int team;
+  double time;
 };
 /// The quickest, if a block always takes as long for a step, and reading segments twice costs half
 /// as much again.
 template <class PairsAtOnce>
 Shares shares_for(std::int64_t sequences, std::int64_t count, int workers, int blocks,
                   const PairsAtOnce& pairs_at_once) {
-  Shares best{1, 1};
-  double least = static_cast<double>(share(sequences, blocks));
-  const auto consider = [&](double time, Shares shares) {
-    if (time >= 0.95 * least) return;
-    least = time;
-    best = shares;
+  Shares best{1, 1, static_cast<double>(share(sequences, blocks))};
+  const auto consider = [&](Shares shares) {
+    if (shares.time < 0.95 * best.time) best = shares;
   };
   if (2 * sequences <= blocks && count > 2 * workers && sequences <= pairs_at_once()) {
-    consider(0.5, {1, 2});
+    consider({1, 2, 0.5});
   }
   const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, 64);
   for (std::int64_t segments = 2; segments <= most; ++segments) {
     const auto rounds = static_cast<double>(share(sequences * segments, blocks));
-    consider(1.5 * rounds / static_cast<double>(segments), {segments, 1});
+    consider({segments, 1, 1.5 * rounds / static_cast<double>(segments)});
   }
   return best;
 }
 
-template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
-void start_matrix_scan(MatrixScan<T> scan, Device device,
-                       const std::source_location& where = std::source_location::current()) {
+/// Starts a kernel for `sequences` of them, from scan.first on.
+template <class T, int NT, MatrixPass pass>
+void start_shares(MatrixScan<T> scan, void (*kernel)(MatrixScan<T>), std::int64_t sequences,
+                  Shares shares, Device device, const std::source_location& where) {
   using Tile = MatrixTile<T, NT, pass>;
-  const std::int64_t sequences = scan.layout.sequences(), count = scan.layout.count;
-  const int blocks = multiprocessors(device.index);
-  const DeviceGuard guard(device.index);
-  const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
-  check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(Tile::most_bytes)),
-             "cudaFuncSetAttribute");
-  const Shares shares = shares_for(sequences, count, Tile::workers, blocks,
-                                   [=] { return pairs_at_once<T, NT, pass>(kernel); });
+  const std::int64_t count = scan.layout.count;
   const std::int64_t at_once = std::int64_t{Tile::workers} * shares.team;  // chunks of a wave
   scan.team = shares.team;
   scan.span = share(count, shares.segments);
@@ -184,7 +176,8 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
 
   const auto start = [&](std::int64_t runs) {
     scan.runs = static_cast<int>(runs);
-    scan.teams = static_cast<int>(std::min<std::int64_t>(runs, blocks / scan.team));
+    scan.teams =
+        static_cast<int>(std::min<std::int64_t>(runs, multiprocessors(device.index) / scan.team));
     cudaLaunchAttribute cluster;
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim = {static_cast<unsigned>(scan.team), 1, 1};
@@ -211,6 +204,37 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
     scan.only_totals = false;
   }
   start(sequences * scan.segments);
+}
+
+template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
+void start_matrix_scan(MatrixScan<T> scan, Device device,
+                       const std::source_location& where = std::source_location::current()) {
+  using Tile = MatrixTile<T, NT, pass>;
+  const std::int64_t sequences = scan.layout.sequences();
+  const int blocks = multiprocessors(device.index);
+  const DeviceGuard guard(device.index);
+  const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
+  check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(Tile::most_bytes)),
+             "cudaFuncSetAttribute");
+  const auto shares = [&](std::int64_t of) {
+    return shares_for(of, scan.layout.count, Tile::workers, blocks,
+                      [=] { return pairs_at_once<T, NT, pass>(kernel); });
+  };
+  const auto start = [&](std::int64_t first, std::int64_t end, Shares its) {
+    scan.first = static_cast<int>(first);
+    start_shares<T, NT, pass>(scan, kernel, end - first, its, device, where);
+  };
+  // A few more than there are blocks for would take as long again: those are shared out apart.
+  const std::int64_t rest = sequences % blocks, rounds = sequences - rest;
+  if (rounds > 0 && rest > 0) {
+    const Shares all = shares(sequences), of_rounds = shares(rounds), of_rest = shares(rest);
+    if (of_rounds.time + of_rest.time < 0.9 * all.time) {
+      start(0, rounds, of_rounds);
+      return start(rounds, sequences, of_rest);
+    }
+  }
+  start(0, sequences, shares(sequences));
 }
 
 /// What all passes have in common.

@@ -145,26 +145,52 @@ struct Carried {
   typename Block::Rows x;
   int exponent;
 
-  /// x ← x P + R.
+  /// Takes x's exponent out where it is far from 0.
+  __device__ void settle() {
+    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
+  }
+  /// x P + R.
   template <bool sums>
-  __device__ void step_over(const Total<Block, sums>& total, int first_row) {
-    if (Block::is_plain || !total.crosses || (Block::Tile::affine && !sums)) {
-      typename Block::Rows y = {};
-      if constexpr (sums) y = total.r;
+  __device__ typename Block::Rows times(const Total<Block, sums>& total) const {
+    typename Block::Rows y = {};
+    if constexpr (sums) y = total.r;
 #pragma unroll
-      for (int pair = 0; pair < tile_pairs<Block::NT>; ++pair) {
+    for (int pair = 0; pair < tile_pairs<Block::NT>; ++pair) {
 #pragma unroll
-        for (int k = 0; k < in_pair<Block::NT>; ++k) {
-          add_tile(y, x, total.p[pair][k], 2 * pair + k);
-        }
-      }
-      x = y;
-      exponent += total.exponent;
-    } else {
+      for (int k = 0; k < in_pair<Block::NT>; ++k) add_tile(y, x, total.p[pair][k], 2 * pair + k);
+    }
+    return y;
+  }
+  /// x ← x P + R, after leave(what it was). How far a scaled x is from 1 is found after the
+  /// product, if it `settles` there; at order 32, which takes long enough to hide that, beside the
+  /// next one, which is made again if it was too far.
+  template <bool sums, class F>
+  __device__ void step_over(const Total<Block, sums>& total, int first_row, F leave,
+                            bool settles = true) {
+    constexpr bool late = Block::Tile::scaled && Block::NT == 4;
+    if (!Block::is_plain && total.crosses && (sums || !Block::Tile::affine)) {
+      if constexpr (late) settle();
+      leave(*this);
       x = total.r;
       exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
+    } else if constexpr (late) {
+      Carried was = *this;
+      x = was.times(total);
+      unsigned upper = upper_half(was.x);
+      if (const int taken = take_exponent(was.x, Block::Tile::slack, upper); taken != 0) {
+        was.exponent += taken;
+        x = was.times(total);
+      }
+      exponent = was.exponent + total.exponent;
+      leave(was);
+      return;
+    } else {
+      const typename Block::Rows y = times(total);
+      leave(*this);
+      x = y;
+      exponent += total.exponent;
     }
-    if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
+    if (!late && settles) settle();
   }
 };
 
@@ -224,7 +250,7 @@ struct Growing {
   }
   __device__ void step_over(const Total<Block, of_sum>& total, int first_row) {
     starts = starts || total.crosses;
-    rows.step_over(total, first_row);
+    rows.step_over(total, first_row, [](auto&) {});
   }
   /// Of rows that are all 0 there is none.
   __device__ int exponent() const {
@@ -235,7 +261,7 @@ struct Growing {
 
 template <class Block>
 __device__ std::int64_t total_index(const Block& block, const Visit& visit, std::int64_t segment) {
-  return visit.sequence * block.scan.segments + segment;
+  return std::int64_t{visit.sequence - block.scan.first} * block.scan.segments + segment;
 }
 template <class Block>
 __device__ double* total_memory(const Block& block, std::int64_t index) {
@@ -251,6 +277,7 @@ __device__ void add_to_total(const Block& block, const Visit& visit, Growing<Blo
   for_each_chunk<Block, of_sum>(block, visit, first_row,
                                 [&](const auto& chunk, int) { total.step_over(chunk, first_row); });
   if (visit.wave + 1 < block.scan.waves) return;
+  total.rows.settle();
   const std::int64_t index = total_index(block, visit, visit.segment);
   store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.rows.x,
                  first_row);

@@ -95,7 +95,8 @@ TEST_CASE("cuda: matrix scans of every order, with every option, are the plain l
 }
 
 // Some 42 to 66 sequences are shared by two blocks each, which hand the state to each other, on 132
-// multiprocessors; of fewer by blocks that each take a segment.
+// multiprocessors; fewer by blocks that each take a segment; and so are those that are left over
+// when each block has had as many.
 TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loop's") {
   if (!has_cuda()) return;
   int setting = 0;
@@ -110,6 +111,7 @@ TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loo
                                              {64, 129, 8},
                                              {200, 40, 8},
                                              {140, 200, 16},
+                                             {134, 700, 8},
                                              {70, 64, 32},
                                              {20, 400, 16},
                                              {45, 90, 5},
@@ -118,6 +120,7 @@ TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loo
                                              {1, 400, 16},
                                              {1, 250, 32},
                                              {140, 12, 16},  // more sequences than blocks
+                                             {140, 24, 16},  // 8 of them by pairs of blocks
                                              {2, 60, 8},     // a pair of blocks each
                                              {2, 60, 16},
                                              {2, 40, 32}})) {
@@ -182,8 +185,8 @@ TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the addre
 TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float64") {
   if (!has_cuda()) return;
   for (const auto& [sequences, steps, n] : reduced<std::array<std::int64_t, 3>>(
-           {{1, 65536, 8}, {2, 5000, 16}, {1, 3000, 32}, {3, 700, 5}, {40, 300, 16}},
-           {{1, 2000, 8}, {2, 400, 16}, {1, 300, 32}, {3, 500, 5}, {40, 60, 16}})) {
+           {{1, 65536, 8}, {2, 5000, 16}, {1, 3000, 32}, {3, 700, 5}, {40, 300, 16}, {140, 64, 16}},
+           {{1, 2000, 8}, {2, 400, 16}, {1, 300, 32}, {3, 500, 5}, {40, 60, 16}, {140, 24, 16}})) {
     for (const double scale : {1.3, 0.6}) {
       for (int setting = 0; setting < 8; setting += 3) {
         const Tensor m = (eye(n, {f64}) + random({sequences, steps, n, n}, 1, 0.1)) * scale;
