@@ -1,9 +1,11 @@
 // scangrad bench scan: matmul_scan beside the least time in which its bytes can be moved, and its
-// error against float64.
+// error against float64; the scaled scan beside it, and the one that makes its matrices of
+// elements.
 #include <scangrad/autograd/engine.h>
 #include <scangrad/core/error.h>
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
+#include <scangrad/ops/matrix_form.h>
 #include <scangrad/ops/random.h>
 #include <scangrad/ops/reduce.h>
 #include <scangrad/ops/scan.h>
@@ -112,10 +114,13 @@ void bench_one(const BenchOptions& options, const ScanShape& s, double rate) {
   };
   const auto plain = [&](const Tensor& x) { return matmul_scan(x, scan); };
   const auto scaled = [&](const Tensor& x) { return matmul_scan_scaled(x, scan); };
+  const auto ldu = [&](const Tensor& x) { return form_scan(x, MatrixForm::ldu, scan); };
   const double forward = forward_of(plain), both = both_of(plain);
   const double scaled_forward = forward_of(scaled), scaled_both = both_of(scaled);
+  const double ldu_forward = forward_of(ldu), ldu_both = both_of(ldu);
   const Errors errors = errors_of(slice(m[0].detach(), 0, 0, 1), slice(g[0], 0, 0, 1));
-  // Forward reads M and writes H; backward reads M, H and G and writes dM.
+  // Forward reads M and writes H; backward reads M, H and G and writes dM. The same goes for the
+  // elements that M is made of.
   const double floor_forward = 2 * bytes / rate * 1e3, floor_both = 6 * bytes / rate * 1e3;
   print_row({{"op", "matmul_scan"},
              {"device", options.device},
@@ -129,6 +134,8 @@ void bench_one(const BenchOptions& options, const ScanShape& s, double rate) {
              {"both_ratio_to_floor", both / floor_both},
              {"scaled_forward_ratio", scaled_forward / forward},
              {"scaled_both_ratio", scaled_both / both},
+             {"ldu_forward_ratio_to_floor", ldu_forward / floor_forward},
+             {"ldu_both_ratio_to_floor", ldu_both / floor_both},
              {"error", errors.states},
              {"gradient_error", errors.gradient}},
             options.json);
