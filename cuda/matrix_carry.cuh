@@ -96,7 +96,9 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   } else if (block.scan.team > 1) {
     take_state(block, visit, state);
   }
-  const bool looks_at_all = 2 * block.scan.chunk > Tile::steps_between_looks;
+  // Elements of float64 may be so small themselves that a state must not be far from 1 beside them.
+  const bool looks_at_all =
+      sizeof(typename Block::T) == 8 || 2 * block.scan.chunk > Tile::steps_between_looks;
   for_each_chunk<Block, Tile::affine>(block, visit, first_row, [&](const auto& chunk, int w) {
     const auto leave = [&](Carried<Block>& entering) {
       __syncwarp();  // what it may take the place of has been read

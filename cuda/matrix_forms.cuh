@@ -3,7 +3,7 @@
 #include <scangrad/cuda/fragments.cuh>
 
 // How the elements of a step, in shared memory, say what the state is multiplied by: each of these
-// has the same functions. None writes the matrix to memory.
+// has the same functions. None writes the matrix to global memory.
 namespace scangrad::cuda {
 
 /// The elements are the matrix M.

@@ -66,8 +66,8 @@ struct MatrixTile {
   /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
   /// its product with a step's matrix of T.
   static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
-  /// After how many steps a follower looks how far the state is from 1, if chunks are that short:
-  /// what is damped by more than 2^-60 in each, beside what P's largest elements do, may be lost.
+  /// After how many steps a follower looks how far the state is from 1, if chunks are that short.
+  /// In between it may be damped, beside what P's largest elements do, by 2^(slack - 1022) in all.
   static constexpr int steps_between_looks = 12;
   /// For how many steps one need not look: 2^±slack times so many elements of T is a float64.
   static constexpr int steps_of_slack = sizeof(T) == 8 ? 1 : 4;

@@ -134,7 +134,7 @@ int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
 }
 
 /// How sequences are shared out: in segments, or each by a team of blocks; and how long that takes,
-/// beside a block's way through a sequence.
+/// in units of a block's way through a sequence.
 struct Shares {
   std::int64_t segments;
   int team;
@@ -225,16 +225,19 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
     scan.first = static_cast<int>(first);
     start_shares<T, NT, pass>(scan, kernel, end - first, its, device, where);
   };
-  // A few more than there are blocks for would take as long again: those are shared out apart.
+  const Shares all = shares(sequences);
+  // A few more than there are blocks for would take as long again: those are shared out apart, if
+  // that is worth another start.
   const std::int64_t rest = sequences % blocks, rounds = sequences - rest;
-  if (rounds > 0 && rest > 0) {
-    const Shares all = shares(sequences), of_rounds = shares(rounds), of_rest = shares(rest);
+  const bool is_long = scan.layout.count > std::int64_t{2} * Tile::workers * Tile::most_steps;
+  if (is_long && rest > 0 && rounds > 0 && rounds < 9 * blocks) {
+    const Shares of_rounds = shares(rounds), of_rest = shares(rest);
     if (of_rounds.time + of_rest.time < 0.9 * all.time) {
       start(0, rounds, of_rounds);
       return start(rounds, sequences, of_rest);
     }
   }
-  start(0, sequences, shares(sequences));
+  start(0, sequences, all);
 }
 
 /// What all passes have in common.
