@@ -140,6 +140,25 @@ BpeVocabulary load_gpt2_vocabulary(const fs::path& folder) {
   return vocabulary;
 }
 
+void save_gpt2_vocabulary(const fs::path& folder, const BpeVocabulary& vocabulary) {
+  check<ValueError>(vocabulary.kept.empty(),
+                    "a vocabulary that keeps {} of {} tokens cannot be written as GPT-2's files",
+                    vocabulary.kept.size(), vocabulary.tokens.size());
+  nlohmann::ordered_json numbers = nlohmann::ordered_json::object();
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    numbers[written(vocabulary.tokens[i])] = i;
+  }
+  std::string merges = "#version: 0.2\n";
+  const auto token = [&](std::int32_t number) {
+    return written(vocabulary.tokens[static_cast<std::size_t>(number)]);
+  };
+  for (const auto& [left, right] : vocabulary.merges) {
+    merges += token(left) + " " + token(right) + "\n";
+  }
+  write_file(folder / "vocab.json", numbers.dump());
+  write_file(folder / "merges.txt", merges);
+}
+
 std::string bpe_vocabulary_to_json(const BpeVocabulary& vocabulary) {
   Json json = {{"kind", "bpe"}, {"tokens", Json::array()}, {"merges", vocabulary.merges}};
   for (const std::string& token : vocabulary.tokens) json["tokens"].push_back(written(token));

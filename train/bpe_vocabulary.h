@@ -23,6 +23,10 @@ struct BpeVocabulary {
 /// merge of what is no token.
 BpeVocabulary load_gpt2_vocabulary(const std::filesystem::path& folder);
 
+/// Writes these two, as `vocab.json` and `merges.txt`. Throws ValueError for a vocabulary of which
+/// only some tokens are kept: the files have no place for what the others are merged of.
+void save_gpt2_vocabulary(const std::filesystem::path& folder, const BpeVocabulary& vocabulary);
+
 /// As a part of `tokenizer.json`: tokens and pairs of their numbers.
 std::string bpe_vocabulary_to_json(const BpeVocabulary& vocabulary);
 /// Throws ValueError where it is none.

@@ -115,7 +115,7 @@ TEST_CASE("Weights of another architecture are refused by the first tensor that 
   CHECK_THAT(refusal([](RunConfig& c) {
                c.model.layers = {"gru", "mlp"};
              }),
-             ContainsSubstring("missing: transformer.h.0.gru.weight_ih,"));
+             ContainsSubstring("another model's: it has no tensor transformer.h.0.gru.weight_ih"));
   CHECK_THAT(refusal([](RunConfig& c) { c.from = "begin_with_test/nowhere"; }),
              ContainsSubstring("nowhere holds no run"));
   CHECK_THAT(refusal([&](RunConfig&) { fs::remove_all(first / "checkpoints"); }),

@@ -372,6 +372,20 @@ TEST_CASE("GPT-2's files are read under both of their names, and refused where t
   CHECK_THROWS_WITH(load_gpt2_vocabulary(folder), ContainsSubstring("too many for a vocabulary"));
 }
 
+TEST_CASE(
+    "Written as GPT-2's files, a vocabulary is read again as it was; a part of one is refused") {
+  BpeVocabulary vocabulary = with_merges({{"a", "b"}, {" ", "ab"}, {"\xc3", "\xa9"}});
+  const fs::path folder = "bpe_written";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  save_gpt2_vocabulary(folder, vocabulary);
+  const BpeVocabulary again = load_gpt2_vocabulary(folder);
+  CHECK(again.tokens == vocabulary.tokens);
+  CHECK(again.merges == vocabulary.merges);
+  vocabulary.kept = {259, 'x'};
+  CHECK_THROWS_WITH(save_gpt2_vocabulary(folder, vocabulary), ContainsSubstring("keeps 2 of"));
+}
+
 TEST_CASE("A megabyte of one character is one word, and its tokens are the merges' longest") {
   // Work that grew with the square of a word's length would not end within ctest's patience.
   const BpeTokenizer tokenizer(with_merges({{"a", "a"}, {"aa", "aa"}, {"aaaa", "aaaa"}}));
