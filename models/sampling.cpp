@@ -32,7 +32,10 @@ std::int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
   auto [scores, tokens] = sort(cast(logits, DType::f64), -1, /*descending=*/true);
   const double best = select(scores, 0, 0).item<double>();
   check<ValueError>(std::isfinite(best), "sample: the largest of the logits is {}; {}", best,
-                    best < 0 ? "no token can be drawn" : "the model has diverged");
+                    best < 0
+                        ? "no token can be drawn"
+                        : "the model has diverged, or its state has grown too large over so many "
+                          "tokens, as an MRU's may without normalize = frobenius");
   if (options.temperature == 0) return select(tokens, 0, 0).item<std::int64_t>();
 
   if (options.top_k > 0) scores = slice(scores, 0, 0, options.top_k);
