@@ -26,9 +26,9 @@ struct Given {
   __device__ static void pull_back(Fragment<MT, NT>& /*d*/, const T*, S* /*memory*/, int /*n*/) {}
 };
 
-/// f(d) for the elements of the diagonals of `count` matrices, `by` apart, each by its lanes, as
-/// many as fit into a warp side by side. f gets pointers to those of several such groups, null
-/// where there is none, so that their chains of instructions run beside each other.
+/// f(d) for the diagonals of `count` matrices, `by` apart. A lane has an element of each diagonal,
+/// of several matrices side by side in a warp; d are pointers to its elements in a few matrices,
+/// null where there is none, so that their chains of instructions can run beside each other.
 template <int NT, class T, class F>
 __device__ void for_diagonals(T* a, int by, int count, int n, F f) {
   constexpr int width = 8 * NT, at_once = 32 / width, groups = 4;

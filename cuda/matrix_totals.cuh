@@ -183,7 +183,6 @@ struct Carried {
       }
       exponent = was.exponent + total.exponent;
       leave(was);
-      return;
     } else {
       const typename Block::Rows y = times(total);
       leave(*this);

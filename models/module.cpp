@@ -42,20 +42,30 @@ NamedTensors Module::state_dict() const {
   return state;
 }
 
+LoadResult Module::differences(const NamedTensors& state) const {
+  const NamedTensors parameters = named_parameters();
+  const auto names_beyond = [](const NamedTensors& all, const NamedTensors& known) {
+    std::set<std::string> names;
+    for (const NamedTensor& entry : known) names.insert(entry.name);
+    std::vector<std::string> beyond;
+    for (const NamedTensor& entry : all) {
+      if (!names.contains(entry.name)) beyond.push_back(entry.name);
+    }
+    return beyond;
+  };
+  return {names_beyond(parameters, state), names_beyond(state, parameters)};
+}
+
 LoadResult Module::load_state_dict(const NamedTensors& state, const LoadOptions& options) {
   std::map<std::string, Tensor> given;
   for (const NamedTensor& entry : state) {
     check<ValueError>(given.emplace(entry.name, entry.tensor).second,
                       "load_state_dict: the state holds {} twice", entry.name);
   }
-  LoadResult result;
   NamedTensors matched;
   for (NamedTensor& entry : named_parameters()) {
     const auto found = given.find(entry.name);
-    if (found == given.end()) {
-      result.missing.push_back(entry.name);
-      continue;
-    }
+    if (found == given.end()) continue;
     check<ShapeError>(found->second.shape() == entry.tensor.shape(),
                       "load_state_dict: {} has shape {} in the state and {} in the module",
                       entry.name, found->second.shape(), entry.tensor.shape());
@@ -64,11 +74,7 @@ LoadResult Module::load_state_dict(const NamedTensors& state, const LoadOptions&
                       entry.name, found->second.dtype());
     matched.push_back(std::move(entry));
   }
-  std::set<std::string> own;
-  for (const NamedTensor& entry : matched) own.insert(entry.name);
-  for (const NamedTensor& entry : state) {
-    if (own.count(entry.name) == 0) result.unexpected.push_back(entry.name);
-  }
+  const LoadResult result = differences(state);
   const auto listed = [](const std::vector<std::string>& names) {
     return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
   };

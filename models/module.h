@@ -13,9 +13,9 @@ struct LoadOptions {
   bool strict = true;  ///< a missing or unexpected name is an error
 };
 
-/// Names that did not match in a partial load.
+/// Names that do not match.
 struct LoadResult {
-  std::vector<std::string> missing;     ///< parameters that the state does not hold; unchanged
+  std::vector<std::string> missing;     ///< parameters that the state does not hold
   std::vector<std::string> unexpected;  ///< tensors of the state that the module does not have
 };
 
@@ -36,9 +36,12 @@ class Module {
 
   /// The parameters' values, without history; they share the module's memory.
   NamedTensors state_dict() const;
+  /// How the names of a state and of the parameters differ, each in its order.
+  LoadResult differences(const NamedTensors& state) const;
   /// Copies values in, converting floating dtypes and device. Throws ShapeError naming the first
   /// tensor of another shape, DTypeError naming the first that is not floating-point and, where
-  /// strict, ValueError listing missing and unexpected names; the module is then unchanged.
+  /// strict, ValueError listing missing and unexpected names; the module is then unchanged. What is
+  /// missing in a load that is not strict stays as it is. Returns `differences`.
   LoadResult load_state_dict(const NamedTensors& state, const LoadOptions& options = {});
 
   /// Whether dropout is active, here and in every module within.

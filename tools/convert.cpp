@@ -51,15 +51,15 @@ void to_hugging_face(const fs::path& run, const fs::path& out) {
   const OpenRun opened = open_run(run);
   make_folder(out);
   save_gpt2(out, *opened.model);
-  const auto* bpe = dynamic_cast<const BpeTokenizer*>(opened.tokenizer.get());
-  const bool whole = bpe != nullptr && bpe->vocabulary().kept.empty();
-  if (whole) save_gpt2_vocabulary(out, bpe->vocabulary());
+  const char* without = ", without a tokenizer (the run has none)";
+  if (opened.tokenizer != nullptr) {
+    const auto* bpe = dynamic_cast<const BpeTokenizer*>(opened.tokenizer.get());
+    const bool whole = bpe != nullptr && bpe->vocabulary().kept.empty();
+    if (whole) save_gpt2_vocabulary(out, bpe->vocabulary());
+    without = whole ? "" : ", without a tokenizer (the run's is no whole GPT-2 vocabulary)";
+  }
   fmt::print("{}: {} parameters, trained for {} steps{}\n", (out / "model.safetensors").string(),
-             opened.model->parameter_count(), opened.step,
-             whole                         ? ""
-             : opened.tokenizer == nullptr ? ", without a tokenizer (the run has none)"
-                                           : ", without a tokenizer (the run's is not the whole of "
-                                             "a GPT-2 vocabulary)");
+             opened.model->parameter_count(), opened.step, without);
 }
 
 void convert(const Arguments& arguments) {

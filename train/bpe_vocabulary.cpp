@@ -144,7 +144,7 @@ void save_gpt2_vocabulary(const fs::path& folder, const BpeVocabulary& vocabular
   check<ValueError>(vocabulary.kept.empty(),
                     "a vocabulary that keeps {} of {} tokens cannot be written as GPT-2's files",
                     vocabulary.kept.size(), vocabulary.tokens.size());
-  nlohmann::ordered_json numbers = nlohmann::ordered_json::object();
+  Json numbers = Json::object();
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     numbers[written(vocabulary.tokens[i])] = i;
   }

@@ -5,10 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -62,19 +60,14 @@ TrainingState read_state(const fs::path& path) {
 }
 
 void load_weights(const fs::path& file, Module& model) {
-  const NamedTensors tensors = load_safetensors(file).tensors, own = model.named_parameters();
-  const auto first_beyond = [](const NamedTensors& all, const NamedTensors& known) {
-    std::set<std::string> names;
-    for (const NamedTensor& entry : known) names.insert(entry.name);
-    return std::find_if(all.begin(), all.end(),
-                        [&](const NamedTensor& entry) { return !names.contains(entry.name); });
-  };
-  if (const auto missing = first_beyond(own, tensors); missing != own.end()) {
-    fail<ValueError>("{} is another model's: it has no tensor {}", file.string(), missing->name);
+  const NamedTensors tensors = load_safetensors(file).tensors;
+  const auto [missing, unexpected] = model.differences(tensors);
+  if (!missing.empty()) {
+    fail<ValueError>("{} is another model's: it has no tensor {}", file.string(), missing[0]);
   }
-  if (const auto other = first_beyond(tensors, own); other != tensors.end()) {
+  if (!unexpected.empty()) {
     fail<ValueError>("{} is another model's: this one has no tensor {}", file.string(),
-                     other->name);
+                     unexpected[0]);
   }
   try {
     model.load_state_dict(tensors);

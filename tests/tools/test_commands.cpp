@@ -267,8 +267,8 @@ TEST_CASE("A model that diverges is a row of the comparison, and the others are 
 TEST_CASE("Benchmarks print one JSON object a line") {
   const Outcome scan = program("bench scan --shape 2,64,4 --budget 1 --json");
   for (const char* ratio :
-       {"both_ratio_to_floor", "scaled_both_ratio", "ldu_both_ratio_to_floor"}) {
-    CHECK_THAT(scan.out, ContainsSubstring("\"" + std::string(ratio) + "\":"));
+       {"\"both_ratio_to_floor\":", "\"scaled_both_ratio\":", "\"ldu_both_ratio_to_floor\":"}) {
+    CHECK_THAT(scan.out, ContainsSubstring(ratio));
   }
   const Outcome train = program("bench train " + tests::tiny_run() + " --budget 1 --json");
   CHECK_THAT(train.out, ContainsSubstring("\"tokens_per_second\":"));
