@@ -12,10 +12,8 @@ bool fits(const Tensor& states) {
 
 template <MatrixPass pass, MatrixForm form>
 void start(const MatrixScan<float>& scan, Device device) {
-  using Form = std::conditional_t<pass == MatrixPass::product && form == MatrixForm::ldu,
-                                  LduProduct, Makes<form>>;
-  if (scan.n <= 8) return start_of_order<1, pass, Form>(scan, device);
-  start_of_order<2, pass, Form>(scan, device);
+  if (scan.n <= 8) return start_of_order<1, pass, Makes<form>>(scan, device);
+  start_of_order<2, pass, Makes<form>>(scan, device);
 }
 template <MatrixPass pass>
 void start(const MatrixScan<float>& scan, MatrixForm form, Device device) {
@@ -40,7 +38,7 @@ bool form_scan_backward(const Tensor& dx, const Tensor& d_initial, const Tensor&
                         const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   if (!fits(states)) return false;
   start<MatrixPass::backward>(
-      backward_scan<float>(dx, {}, d_initial, x, states, initial, g, g_last, cuts, plan, true, {}),
+      backward_scan<float>(dx, {}, d_initial, x, states, initial, g, g_last, cuts, plan, true),
       form, states.device());
   return true;
 }

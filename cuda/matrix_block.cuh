@@ -20,7 +20,7 @@ struct MatrixBlock {
   static constexpr int NT = NT_;
   static constexpr MatrixPass pass = pass_;
   static constexpr bool is_plain = plain;
-  using Tile = MatrixTile<T, NT, pass>;
+  using Tile = MatrixTile<T, NT, pass, Form::template by_steps<pass>>;
   using Summary = typename Tile::Summary;
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
@@ -33,7 +33,7 @@ struct MatrixBlock {
   unsigned summaries_address;  // the same
   Handover handover;           // of a follower
   T* operands;                 // (3, workers, chunk, operands)
-  int* crossed;                // (2, workers): whether a segment starts in the chunk
+  int* crossed;                // (2, workers or steps): whether a segment starts in the chunk
   int* exponents;              // (2, workers, 1 + tiles): P's, and those of what enters
   int warp;                    // followers count from 0, too
   int member;                  // of the team
@@ -81,6 +81,31 @@ struct MatrixBlock {
            (((buffer * Tile::workers + warp) * scan.chunk + step) * Tile::operands + which) *
                Tile::elements;
   }
+  /// What the state is multiplied by.
+  __device__ T* matrix(const Visit& visit, int step) const {
+    if constexpr (!Tile::by_steps) return operand(visit, step, 0);
+    T* const first =
+        operands + Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
+    return first + (slot(visit, warp) * scan.chunk + step) * Tile::elements;
+  }
+
+  /// The same for followers that go by steps, which count through a tile; operands of any step.
+  __device__ SharedMatrix<T> shared_operand(const Visit& visit, int index, int which) const {
+    const int first = static_cast<int>(visit.number % Tile::buffers) * Tile::workers * scan.chunk;
+    return shared_element((first + index) * Tile::operands + which);
+  }
+  __device__ SharedMatrix<T> shared_matrix(const Visit& visit, int index) const {
+    const int steps = Tile::workers * scan.chunk;
+    const int first = (Tile::buffers * Tile::operands + static_cast<int>(visit.number % 2)) * steps;
+    return shared_element(first + index);
+  }
+  __device__ int& crosses_step(const Visit& visit, int index) const {
+    return crossed[static_cast<int>(visit.number % 2) * Tile::workers * scan.chunk + index];
+  }
+  __device__ SharedMatrix<T> shared_element(int number) const {
+    return {summaries_address + static_cast<unsigned>(Tile::fixed_bytes) +
+            static_cast<unsigned>(sizeof(T)) * number * Tile::elements};
+  }
 
   // ---- shares
 
@@ -107,6 +132,12 @@ struct MatrixBlock {
   /// Steps from there to the segment's end; none or less where it is beyond.
   __device__ std::int64_t steps_from(const Visit& visit, std::int64_t step) const {
     return ::min((visit.segment + 1) * scan.span, scan.layout.count) - step;
+  }
+  /// How many steps a tile has.
+  __device__ int steps(const Visit& visit) const {
+    const std::int64_t left = steps_from(visit, first_step(visit, 0)),
+                       all = std::int64_t{Tile::workers} * scan.chunk;
+    return left >= all ? static_cast<int>(all) : ::max(static_cast<int>(left), 0);
   }
   /// How many workers have steps.
   __device__ int chunks(const Visit& visit) const {
@@ -152,11 +183,9 @@ struct MatrixBlock {
   __device__ Turn begin(const Visit& visit) const {
     Chunk c = chunk_of(visit);
     if (c.steps > 0) {
-      if constexpr (Tile::backward) {  // first: loads come back in line
+      if constexpr (Tile::rescales) {  // first: loads come back in line
         const int lane = static_cast<int>(threadIdx.x % 32);
-        if (scan.scales != nullptr && lane < c.steps) {
-          c.scale = scan.scales[place_of_step(c, lane)];
-        }
+        if (lane < c.steps) c.scale = scan.scales[place_of_step(c, lane)];
       }
       const auto source = [&](const T* data, int count, int its_rows, int offset) {
         const std::int64_t size = std::int64_t{its_rows} * order();
@@ -206,8 +235,9 @@ struct MatrixBlock {
       }
     }
     if constexpr (!std::is_same_v<Form, Given>) {
-      Form::template prepare<NT>(operand(visit, 0, 0), Tile::operands * Tile::elements, c.steps,
-                                 order());
+      Form::template prepare<NT, Tile::most_steps>(
+          operand(visit, 0, 0), Tile::operands * Tile::elements, matrix(visit, 0),
+          Tile::by_steps ? Tile::elements : Tile::operands * Tile::elements, c.steps, order());
     }
     __syncwarp();
   }
@@ -215,8 +245,7 @@ struct MatrixBlock {
   /// x times the factor of the step's element.
   template <int MT>
   __device__ void apply_scale(Fragment<MT, NT>& x, const Chunk& c, int step) const {
-    if constexpr (Tile::backward) {
-      if (scan.scales == nullptr) return;
+    if constexpr (Tile::rescales) {
       const auto scale = static_cast<compute_type<T>>(c.scale);
       multiply(x, static_cast<double>(__shfl_sync(0xFFFFFFFFu, scale, step)));
     }

@@ -102,7 +102,11 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   for_each_chunk<Block, Tile::affine>(block, visit, first_row, [&](const auto& chunk, int w) {
     const auto leave = [&](Carried<Block>& entering) {
       __syncwarp();  // what it may take the place of has been read
-      store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
+      if constexpr (Tile::by_steps) {
+        store_fragment(block.shared_operand(visit, w, 1), entering.x, first_row);
+      } else {
+        store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
+      }
       if (Tile::scaled && threadIdx.x % 32 == 0) {
         block.entering_exponents(visit, w)[block.warp] = entering.exponent;
       }
@@ -111,6 +115,13 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
     state.step_over(chunk, first_row, leave, settles);
   });
   if (block.scan.team > 1) give_state(block, visit, state);
+  if constexpr (Tile::by_steps) {
+    const auto& scan = block.scan;
+    const std::int64_t end = block.first_step(visit, 0) + block.steps(visit);
+    if (scan.d_initial == nullptr || end != scan.layout.count) return;
+    store_rows(scan.d_initial + visit.sequence * block.size_of_state(), state.x, block.rows(),
+               block.order(), block.packs());
+  }
 }
 template <class Block>
 __device__ void follow(const Block& block) {

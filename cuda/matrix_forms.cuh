@@ -1,6 +1,7 @@
 #pragma once
 #include <scangrad/ops/matrix_form.h>
 #include <scangrad/cuda/fragments.cuh>
+#include <scangrad/cuda/matrix_pass.cuh>
 
 // How the elements of a step, in shared memory, say what the state is multiplied by: each of these
 // has the same functions. None writes the matrix to global memory.
@@ -8,30 +9,25 @@ namespace scangrad::cuda {
 
 /// The elements are the matrix M.
 struct Given {
-  /// Once, when the elements of `count` steps have arrived, `by` apart.
-  template <int NT, class T>
-  __device__ static void prepare(T* /*a*/, int /*by*/, int /*count*/, int /*n*/) {}
-  /// y += x M, or x Mᵀ.
-  template <bool transposed, int MT, int NT, class T>
-  __device__ static void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const T* a) {
-    cuda::add_product<transposed>(y, x, a);
-  }
-  /// The first rows of y, which is 0, become M or Mᵀ.
-  template <bool transposed, int MT, int NT, class T>
-  __device__ static void begin(Fragment<MT, NT>& y, const T* a) {
-    load_into<transposed, 0, row_groups<NT>>(y, a);
-  }
-  /// From the gradient d of M to that of the elements; `memory` holds a matrix.
-  template <int MT, int NT, class T, class S>
-  __device__ static void pull_back(Fragment<MT, NT>& /*d*/, const T*, S* /*memory*/, int /*n*/) {}
+  /// Whether M has a place of its own in shared memory, and a follower goes by steps; or M is made
+  /// in the place of the elements, which the pass then does not see again.
+  template <MatrixPass pass>
+  static constexpr bool by_steps = false;
+  /// Once, when the elements x of `count` steps, `most` or fewer, have arrived, `by` apart: makes
+  /// of each its matrix m, `by_m` apart.
+  template <int NT, int most, class T>
+  __device__ static void prepare(T* /*x*/, int /*by*/, T* /*m*/, int /*by_m*/, int /*count*/,
+                                 int /*n*/) {}
 };
 
-/// f(d) for the diagonals of `count` matrices, `by` apart. A lane has an element of each diagonal,
-/// of several matrices side by side in a warp; d are pointers to its elements in a few matrices,
-/// null where there is none, so that their chains of instructions can run beside each other.
-template <int NT, class T, class F>
+/// f(d) for the diagonals of `count` matrices, `most` or fewer, `by` apart. A lane has an element
+/// of each diagonal, of several matrices side by side in a warp; d are pointers to its elements in
+/// a few matrices, null where there is none, so that their chains of instructions can run beside
+/// each other.
+template <int NT, int most, class T, class F>
 __device__ void for_diagonals(T* a, int by, int count, int n, F f) {
-  constexpr int width = 8 * NT, at_once = 32 / width, groups = 4;
+  constexpr int width = 8 * NT, at_once = 32 / width, all = (most + at_once - 1) / at_once;
+  constexpr int groups = all < 4 ? all : 4;
   const int lane = static_cast<int>(threadIdx.x % 32), row = lane % width;
   for (int first = lane / width; __any_sync(0xFFFFFFFFu, first < count);
        first += groups * at_once) {
@@ -51,9 +47,9 @@ struct Makes;
 /// X + I, in place.
 template <>
 struct Makes<MatrixForm::identity> : Given {
-  template <int NT, class T>
-  __device__ static void prepare(T* a, int by, int count, int n) {
-    for_diagonals<NT>(a, by, count, n, [](auto& d) {
+  template <int NT, int most, class T>
+  __device__ static void prepare(T* x, int by, T* /*m*/, int /*by_m*/, int count, int n) {
+    for_diagonals<NT, most>(x, by, count, n, [](auto& d) {
 #pragma unroll
       for (T* const its : d) {
         if (its != nullptr) *its += T(1);
@@ -62,13 +58,17 @@ struct Makes<MatrixForm::identity> : Given {
   }
 };
 
-/// (L + D)(U + D), not multiplied out: X with D in place of its diagonal d holds both factors.
+/// (L + D)(U + D). Backward wants the factors as well, which X is with D in place of its diagonal
+/// d.
 template <>
 struct Makes<MatrixForm::ldu> {
-  template <int NT, class T>
-  __device__ static void prepare(T* a, int by, int count, int n) {
+  template <MatrixPass pass>
+  static constexpr bool by_steps = pass == MatrixPass::backward;
+
+  template <int NT, int most, class T>
+  __device__ static void prepare(T* x, int by, T* m, int by_m, int count, int n) {
     const T inverse = T(1) / static_cast<T>(n);
-    for_diagonals<NT>(a, by, count, n, [inverse](auto& d) {
+    for_diagonals<NT, most>(x, by, count, n, [inverse](auto& d) {
       constexpr int groups = sizeof(d) / sizeof(d[0]);
       T own[groups], total[groups];
 #pragma unroll
@@ -83,42 +83,41 @@ struct Makes<MatrixForm::ldu> {
         if (d[i] != nullptr) *d[i] = exp((own[i] - total[i] * inverse) / 2);
       }
     });
+    __syncwarp();
+#pragma unroll 2
+    for (int step = 0; step < count; ++step, x += by, m += by_m) {
+      Fragment<row_tiles<NT>, NT> left = {}, product = {};
+      load_into<false, 0, row_groups<NT>, Part::lower>(left, x);
+      add_product<false, Part::upper>(product, left, x);
+      __syncwarp();
+      store_fragment(m, product);
+    }
   }
-  template <bool transposed, int MT, int NT, class T>
-  __device__ static void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const T* a) {
-    Fragment<MT, NT> half = {};
-    cuda::add_product<transposed, transposed ? Part::upper : Part::lower>(half, x, a);
-    cuda::add_product<transposed, transposed ? Part::lower : Part::upper>(y, half, a);
-  }
-  template <bool transposed, int MT, int NT, class T>
-  __device__ static void begin(Fragment<MT, NT>& y, const T* a) {
-    Fragment<MT, NT> half = {};
-    load_into<transposed, 0, row_groups<NT>, transposed ? Part::upper : Part::lower>(half, a);
-    cuda::add_product<transposed, transposed ? Part::lower : Part::upper>(y, half, a);
-  }
+  /// From the gradient d of M to that of the elements x; `memory` holds a matrix.
   /// dX below the diagonal is d(L + D) = dM (U + D)ᵀ, above it d(U + D) = (L + D)ᵀ dM, and on it,
   /// with t the half sum of both times D, t − mean t.
   template <int MT, int NT, class T, class S>
-  __device__ static void pull_back(Fragment<MT, NT>& d, const T* a, S* memory, int n) {
+  __device__ static void pull_back(Fragment<MT, NT>& d, const T* x, S* memory, int n) {
     __syncwarp();
     store_fragment(memory, d);
     __syncwarp();
     Fragment<MT, NT> below = {}, above = {};
-    cuda::add_product<true, Part::upper>(below, d, a);
-    add_transposed_product<NT, Part::lower>(above, a, memory);
-    double total = 0;
+    add_product<true, Part::upper>(below, d, x);
+    add_transposed_product<NT, Part::lower>(above, x, memory);
+    double t = 0;  // of the one element of the diagonal that a lane may have
     for_each_place(below, [&](double& value, int i, int j, int u, int r, int c) {
-      if (r == c) {
-        value = (value + above.values[i][j][u]) / 2 * read_one<NT>(a, r, r);
-        total += value;
-      } else if (r < c) {
-        value = above.values[i][j][u];
-      }
+      const double other = above.values[i][j][u];
+      t = r == c ? value + other : t;
+      value = r < c ? other : value;
     });
-    for (int lane = 16; lane > 0; lane /= 2) total += __shfl_xor_sync(0xFFFFFFFFu, total, lane);
-    for_each_place(below, [&](double& value, int, int, int, int r, int c) {
-      if (r == c) value -= total / n;
-    });
+    const Lane lane = lane_of_warp();
+    const int row = NT == 1 ? lane.g : lane.q / 2 * 8 + lane.g;
+    t *= read_one<NT>(x, row, row) / 2;
+    auto total = static_cast<float>(t);
+    for (int by = 16; by > 0; by /= 2) total += __shfl_xor_sync(0xFFFFFFFFu, total, by);
+    t -= static_cast<double>(total) / n;
+    for_each_place(below,
+                   [&](double& value, int, int, int, int r, int c) { value = r == c ? t : value; });
     d = below;
   }
 
@@ -136,24 +135,6 @@ struct Makes<MatrixForm::ldu> {
           f(x.values[i][j][u], i, j, u, 8 * i + lane.g, column_of<NT>(j, u, lane.q));
         }
       }
-    }
-  }
-};
-
-/// (L + D)(U + D) multiplied out, in place: where nobody asks for the factors, one product a step
-/// instead of two wherever the matrix is used.
-struct LduProduct : Given {
-  template <int NT, class T>
-  __device__ static void prepare(T* a, int by, int count, int n) {
-    using Factors = Makes<MatrixForm::ldu>;
-    Factors::prepare<NT>(a, by, count, n);
-    __syncwarp();
-#pragma unroll 2
-    for (int step = 0; step < count; ++step, a += by) {
-      Fragment<row_tiles<NT>, NT> m = {};
-      Factors::begin<false>(m, a);
-      __syncwarp();
-      store_fragment(a, m);
     }
   }
 };

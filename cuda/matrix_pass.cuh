@@ -8,7 +8,7 @@
 // take of it.
 namespace scangrad::cuda {
 
-enum class MatrixPass { product, scaled, affine, backward };
+enum class MatrixPass { product, scaled, affine, backward, scaled_backward };
 
 /// What a pass reads and writes; (outer, T, inner, …) unless said otherwise, null for none.
 template <class T>
@@ -27,7 +27,7 @@ struct MatrixScan {
   // backward: `a`, `initial` and `forward`, the states, are the forward's
   const T* forward = nullptr;
   const T* g_last = nullptr;
-  const T* scales = nullptr;  // (outer, T, inner): the scan is of a_t scale_t
+  const T* scales = nullptr;  // scaled_backward: (outer, T, inner); the scan is of a_t scale_t
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
@@ -43,10 +43,14 @@ struct MatrixScan {
 };
 
 /// The sizes of a block, whose warps are workers, with a chunk each, and then followers, with 16
-/// rows of the state each or, where totals are asked for, of P or R.
-template <class T, int NT, MatrixPass pass>
+/// rows of the state each or, where totals are asked for, of P or R. `by_steps`: followers take the
+/// state through each step, so that workers need not multiply out; where a step asks so much else
+/// of workers that one follower keeps up with them (matrix_forms.cuh).
+template <class T, int NT, MatrixPass pass, bool by_steps_>
 struct MatrixTile {
-  static constexpr bool backward = pass == MatrixPass::backward;
+  static constexpr bool by_steps = by_steps_;
+  static constexpr bool rescales = pass == MatrixPass::scaled_backward;
+  static constexpr bool backward = pass == MatrixPass::backward || rescales;
   static constexpr bool affine = pass == MatrixPass::affine || backward;
   static constexpr bool scaled = pass == MatrixPass::scaled;
   static constexpr int elements = 64 * NT * NT;
@@ -54,12 +58,17 @@ struct MatrixTile {
   static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
   static constexpr int totals = affine ? 2 : 1;                   // P and R
   static constexpr int workers = NT == 1   ? 13
-                                 : NT == 2 ? (affine ? 6 : 10)
+                                 : NT == 2 ? (affine && !by_steps ? 6 : 10)
                                            : (sizeof(T) == 8 ? 2
                                               : affine       ? 4
                                                              : 5);
   static constexpr int followers = tiles * totals;
-  static constexpr int threads = 32 * (workers + followers);
+  static constexpr int warps = workers + followers, threads = 32 * warps;
+  /// A multiprocessor's four schedulers take a block's warps in turn. Where all wait for a follower
+  /// most of the time, followers share one of them with as few workers as can be, and are every
+  /// fourth warp from here on; elsewhere the last ones.
+  static constexpr bool apart = by_steps || (scaled && NT == 2);
+  static constexpr int first_follower = warps / 4 * 4 - 1 - 4 * (followers - 1);
   /// P, R and the state that enters are kept in float64, or where that would leave no room for
   /// tiles, in float32: P and R of single steps are then exact.
   using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
@@ -76,13 +85,15 @@ struct MatrixTile {
   static constexpr int pieces = (NT == 1 ? 1 : 2 * NT) + scaled;
   /// Of a chunk: P, R, and the state that enters, in the place of R, of which a follower reads its
   /// own rows only, or of P where there is just one follower.
-  static constexpr int summaries = affine || tiles > 1 ? 2 : 1;
+  static constexpr int summaries = by_steps ? 0 : affine || tiles > 1 ? 2 : 1;
   static constexpr std::size_t summary_bytes = sizeof(Summary) * 2 * workers * summaries * elements;
   static constexpr std::size_t fixed_bytes = summary_bytes + std::size_t{2} * tiles * pieces * 512;
-  static constexpr std::size_t step_bytes = sizeof(T) * operands * elements;
+  /// A worker's, for each step of its chunk; matrices that are made are never on the way.
+  static constexpr std::size_t step_bytes =
+      sizeof(T) * elements * (buffers * operands + (buffers - 1) * by_steps);
   static constexpr std::size_t most_bytes = 226 << 10;  // of shared memory, sm_90; some is static
   static constexpr int steps_that_fit =
-      static_cast<int>((most_bytes - fixed_bytes) / (buffers * workers * step_bytes));
+      static_cast<int>((most_bytes - fixed_bytes) / (workers * step_bytes));
   static constexpr int most_steps = steps_that_fit < 32 ? steps_that_fit : 32;
   static_assert(most_steps > 0);
 };

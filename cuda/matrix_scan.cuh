@@ -57,19 +57,26 @@ __device__ void work(const Block& block) {
 }
 
 template <class T, int NT, MatrixPass pass, class Form, bool plain>
-__global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
+__global__ void __launch_bounds__(MatrixBlock<T, NT, pass, Form, plain>::Tile::threads, 1)
     matrix_scan_kernel(const MatrixScan<T> scan) {
   using Block = MatrixBlock<T, NT, pass, Form, plain>;
   using Tile = typename Block::Tile;
   extern __shared__ __align__(128) unsigned char memory[];
-  __shared__ int crossed[2 * Tile::workers], exponents[2 * Tile::workers * (1 + Tile::tiles)];
+  __shared__ int crossed[2 * Tile::workers * (Tile::by_steps ? Tile::most_steps : 1)];
+  __shared__ int exponents[2 * Tile::workers * (1 + Tile::tiles)];
   __shared__ std::uint64_t barriers[2 * Tile::tiles];
   T* const operands = reinterpret_cast<T*>(memory + Tile::fixed_bytes);
   const int warp = static_cast<int>(threadIdx.x / 32);
-  const bool works = warp < Tile::workers;
+  bool works = warp < Tile::workers;
+  int rank = works ? warp : warp - Tile::workers;
+  if constexpr (Tile::apart) {
+    const int past = warp - Tile::first_follower;
+    works = past < 0 || past % 4 != 0;
+    rank = works ? warp - ::max(0, (past + 3) / 4) : past / 4;
+  }
   auto address = static_cast<unsigned>(__cvta_generic_to_shared(memory));
   asm volatile("" : "+r"(address));  // hides where it is from, lest it be found again and again
-  const int rank = works ? warp : warp - Tile::workers, tile = works ? 0 : rank % Tile::tiles;
+  const int tile = works ? 0 : rank % Tile::tiles;
   const Handover handover{
       address + static_cast<unsigned>(Tile::summary_bytes) + tile * 2 * Tile::pieces * 512,
       static_cast<unsigned>(__cvta_generic_to_shared(barriers + 2 * tile))};
@@ -83,7 +90,7 @@ __global__ void __launch_bounds__(MatrixTile<T, NT, pass>::threads, 1)
                     rank,
                     static_cast<int>(blockIdx.x) % scan.team};
   if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
-    const int count = Tile::buffers * Tile::workers * scan.chunk * Tile::operands * Tile::elements;
+    const int count = Tile::workers * scan.chunk * static_cast<int>(Tile::step_bytes / sizeof(T));
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
       operands[i] = static_cast<T>(0.0f);
     }
@@ -113,7 +120,7 @@ inline std::int64_t share(std::int64_t n, std::int64_t parts) { return (n + part
 
 /// How many teams of two blocks can be at work at once; none where the code is for GPUs before
 /// Hopper, whose blocks cannot hand anything over.
-template <class T, int NT, MatrixPass pass>
+template <class Tile, class T>
 int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
   cudaFuncAttributes compiled;
   check_call(cudaFuncGetAttributes(&compiled, kernel), "cudaFuncGetAttributes");
@@ -123,8 +130,8 @@ int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
   cluster.val.clusterDim = {2, 1, 1};
   cudaLaunchConfig_t launch = {};
   launch.gridDim = 2;
-  launch.blockDim = MatrixTile<T, NT, pass>::threads;
-  launch.dynamicSmemBytes = MatrixTile<T, NT, pass>::most_bytes;
+  launch.blockDim = Tile::threads;
+  launch.dynamicSmemBytes = Tile::most_bytes;
   launch.attrs = &cluster;
   launch.numAttrs = 1;
   int pairs = 0;
@@ -161,10 +168,9 @@ Shares shares_for(std::int64_t sequences, std::int64_t count, int workers, int b
 }
 
 /// Starts a kernel for `sequences` of them, from scan.first on.
-template <class T, int NT, MatrixPass pass>
+template <class Tile, class T>
 void start_shares(MatrixScan<T> scan, void (*kernel)(MatrixScan<T>), std::int64_t sequences,
                   Shares shares, Device device, const std::source_location& where) {
-  using Tile = MatrixTile<T, NT, pass>;
   const std::int64_t count = scan.layout.count;
   const std::int64_t at_once = std::int64_t{Tile::workers} * shares.team;  // chunks of a wave
   scan.team = shares.team;
@@ -184,8 +190,8 @@ void start_shares(MatrixScan<T> scan, void (*kernel)(MatrixScan<T>), std::int64_
     cudaLaunchConfig_t launch = {};
     launch.gridDim = static_cast<unsigned>(scan.teams * scan.team);
     launch.blockDim = Tile::threads;
-    launch.dynamicSmemBytes = Tile::fixed_bytes + Tile::buffers * Tile::workers * Tile::step_bytes *
-                                                      static_cast<std::size_t>(scan.chunk);
+    launch.dynamicSmemBytes =
+        Tile::fixed_bytes + Tile::workers * Tile::step_bytes * static_cast<std::size_t>(scan.chunk);
     launch.stream = stream(device.index);
     launch.attrs = &cluster;
     launch.numAttrs = scan.team > 1 ? 1 : 0;
@@ -209,7 +215,7 @@ void start_shares(MatrixScan<T> scan, void (*kernel)(MatrixScan<T>), std::int64_
 template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
 void start_matrix_scan(MatrixScan<T> scan, Device device,
                        const std::source_location& where = std::source_location::current()) {
-  using Tile = MatrixTile<T, NT, pass>;
+  using Tile = typename MatrixBlock<T, NT, pass, Form, plain>::Tile;
   const std::int64_t sequences = scan.layout.sequences();
   const int blocks = multiprocessors(device.index);
   const DeviceGuard guard(device.index);
@@ -219,11 +225,11 @@ void start_matrix_scan(MatrixScan<T> scan, Device device,
              "cudaFuncSetAttribute");
   const auto shares = [&](std::int64_t of) {
     return shares_for(of, scan.layout.count, Tile::workers, blocks,
-                      [=] { return pairs_at_once<T, NT, pass>(kernel); });
+                      [=] { return pairs_at_once<Tile>(kernel); });
   };
   const auto start = [&](std::int64_t first, std::int64_t end, Shares its) {
     scan.first = static_cast<int>(first);
-    start_shares<T, NT, pass>(scan, kernel, end - first, its, device, where);
+    start_shares<Tile>(scan, kernel, end - first, its, device, where);
   };
   const Shares all = shares(sequences);
   // A few more than there are blocks for would take as long again: those are shared out apart, if
@@ -275,7 +281,7 @@ template <class T>
 MatrixScan<T> backward_scan(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                             const Tensor& a, const Tensor& states, const Tensor& initial,
                             const Tensor& g, const Tensor& g_last, const Tensor& cuts,
-                            ScanPlan plan, bool starts_at_one, const Tensor& scales) {
+                            ScanPlan plan, bool starts_at_one) {
   MatrixScan<T> scan = matrix_scan_of<T>(states, a, initial, cuts, plan, starts_at_one);
   scan.forward = states.data<T>();
   scan.b = g.data<T>();
@@ -283,7 +289,6 @@ MatrixScan<T> backward_scan(const Tensor& da, const Tensor& db, const Tensor& d_
   scan.da = data_or_null<T>(da);
   scan.db = data_or_null<T>(db);
   scan.d_initial = data_or_null<T>(d_initial);
-  scan.scales = data_or_null<T>(scales);
   scan.packs = scan.packs && all_aligned<T>({scan.a, scan.forward, scan.b, scan.initial, scan.da,
                                              scan.db, scan.d_initial});
   return scan;

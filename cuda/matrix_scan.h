@@ -19,11 +19,15 @@ void scan_in_tiles(const Tensor& states, const Tensor& last, const Tensor& a, co
 void scan_scaled_in_tiles(const Tensor& states, const Tensor& exponents, const Tensor& last,
                           const Tensor& last_exponent, const Tensor& m, const Tensor& initial,
                           const Tensor& initial_exponent, const Tensor& cuts, ScanPlan plan);
-/// `starts_at_one`: of products, else of affine scans. `scales`, or undefined:
-/// ScaledScanBackwardKernel.
+/// `starts_at_one`: of products, else of affine scans.
 void scan_backward_in_tiles(const Tensor& da, const Tensor& db, const Tensor& d_initial,
                             const Tensor& a, const Tensor& states, const Tensor& initial,
                             const Tensor& g, const Tensor& g_last, const Tensor& cuts,
-                            ScanPlan plan, bool starts_at_one, const Tensor& scales = {});
+                            ScanPlan plan, bool starts_at_one);
+/// ScaledScanBackwardKernel.
+void scan_scaled_backward_in_tiles(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
+                                   const Tensor& scales, const Tensor& states,
+                                   const Tensor& initial, const Tensor& g, const Tensor& g_last,
+                                   const Tensor& cuts, ScanPlan plan);
 
 }  // namespace scangrad::cuda

@@ -5,19 +5,26 @@
 // cut, what segments make of it.
 namespace scangrad::cuda {
 
-/// A chunk multiplied out to P and R in shared memory. Where a segment starts in it, R alone is
-/// what leaves it; or P, of the steps from there on, where there is no R.
+/// A chunk multiplied out to P and R in shared memory, unless followers go by steps. Where a
+/// segment starts in it, R alone is what leaves it; or P, of the steps from there on, where there
+/// is no R.
 template <class Block>
 __device__ void reduce(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
   using Tile = typename Block::Tile;
-  using Form = typename Block::Form;
   constexpr int NT = Block::NT;
   constexpr bool transposed = Block::transposed;
+  if constexpr (Tile::by_steps) {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    if (!Block::is_plain && lane < c.steps) {
+      block.crosses_step(visit, block.warp * block.scan.chunk + lane) = block.cut(c, lane);
+    }
+    return;
+  }
   bool starts = false;
   int exponent = 0;
-  const auto element = [&](int step) { return block.operand(visit, step, 0); };
+  const auto element = [&](int step) { return block.matrix(visit, step); };
   const auto begin = [&](auto& x, int step) {
-    Form::template begin<transposed>(x, element(step));
+    load_into<transposed, 0, row_groups<NT>>(x, element(step));
     block.apply_scale(x, c, step);
   };
   if constexpr (Tile::affine && NT <= 2) {
@@ -35,7 +42,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
       load_into<false, groups, groups>(y, block.operand(visit, step, 1));
       if (!is_cut) {
         block.apply_scale(x, c, step);
-        Form::template add_product<transposed>(y, x, element(step));
+        add_product<transposed>(y, x, element(step));
       }
       x = y;
     }
@@ -65,7 +72,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
         exponent = 0;
       } else {
         block.apply_scale(x, c, step);
-        Form::template add_product<transposed>(y, x, element(step));
+        add_product<transposed>(y, x, element(step));
       }
       x = y;
       take_exponents(step);
@@ -78,7 +85,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
         auto y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
         if (!block.cut(c, step)) {
           block.apply_scale(x, c, step);
-          Form::template add_product<transposed>(y, x, element(step));
+          add_product<transposed>(y, x, element(step));
         }
         x = y;
       }
@@ -111,10 +118,12 @@ struct Total {
     crosses = crosses_;
     exponent = own_exponents[0] = own_exponents[1] = exponent_;
   }
-  template <class Matrix>
+  template <bool transposed = false, class Matrix>
   __device__ void load(Matrix product, Matrix sum, int first_row) {
 #pragma unroll
-    for (int pair = 0; pair < tile_pairs<NT>; ++pair) load_right<false, NT>(p[pair], product, pair);
+    for (int pair = 0; pair < tile_pairs<NT>; ++pair) {
+      load_right<transposed, NT>(p[pair], product, pair);
+    }
     if constexpr (sums) r = load_fragment<false, 1, NT>(sum, first_row);
     if constexpr (alone) {
       if (crosses) r = load_fragment<false, 1, NT>(product, first_row);
@@ -217,8 +226,19 @@ __device__ void for_each_total(int count, Load load, F f) {
   }
 }
 
+/// f(total, i) for the chunks of a tile, or its steps.
 template <class Block, bool sums, class F>
 __device__ void for_each_chunk(const Block& block, const Visit& visit, int first_row, F f) {
+  if constexpr (Block::Tile::by_steps) {
+    return for_each_total<Block, sums>(
+        block.steps(visit),
+        [&](Total<Block, sums>& total, int i) {
+          if constexpr (!Block::is_plain) total.set_marks(block.crosses_step(visit, i), 0);
+          total.template load<Block::transposed>(block.shared_matrix(visit, i),
+                                                 block.shared_operand(visit, i, 1), first_row);
+        },
+        f);
+  }
   for_each_total<Block, sums>(
       block.chunks(visit),
       [&](Total<Block, sums>& total, int w) {

@@ -45,7 +45,7 @@ __device__ void walk_forward(const Block& block, const Visit& visit,
     if constexpr (Block::Tile::affine) {
       y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
     }
-    Block::Form::template add_product<false>(y, x, block.operand(visit, step, 0));
+    add_product<false>(y, x, block.matrix(visit, step));
     x = y;
     if (!block.exclusive()) store_state(block, to, x);
   }
@@ -133,7 +133,7 @@ __device__ void walk_scaled(const Block& block, const Visit& visit,
   for (int step = 0; step < made; ++step) {
     tell_before(step);
     typename Block::State y = {};
-    add_product<false>(y, x, block.operand(visit, step, 0));
+    add_product<false>(y, x, block.matrix(visit, step));
     x = y;
     measure();
     if (abs(own) > Block::Tile::slack) {
@@ -153,6 +153,7 @@ template <class Block>
 __device__ void walk_backward(const Block& block, const Visit& visit,
                               const typename Block::Chunk& c) {
   constexpr int NT = Block::NT;
+  using State = typename Block::State;
   const auto& scan = block.scan;
   auto* const turned = block.entering(visit, block.warp);  // x in shared memory
   auto x = load_entering(block, visit);
@@ -161,35 +162,67 @@ __device__ void walk_backward(const Block& block, const Visit& visit,
   auto* da = scan.da + c.place * n * n;
   const std::int64_t by = block.signed_by_direction(scan.layout.inner) * n * n;
   const bool wanted = Block::is_plain || scan.da != nullptr;
-  const int made = scan.d_initial != nullptr ? steps_to_make(block, c) : c.steps - 1;
-  for (int step = 0; step < c.steps; ++step, da += by) {
+  const auto store_db = [&](int step) {
     if constexpr (!Block::is_plain) {
       if (scan.db != nullptr) store_state(block, scan.db + block.place_of_step(c, step) * size, x);
     }
-    if (wanted) {
-      typename Block::State d = {};
-      add_transposed_product<NT>(d, block.operand(visit, step, 2), turned);
-      Block::Form::pull_back(d, block.operand(visit, step, 0), turned, n);
-      block.apply_scale(d, c, step);
-      store_rows(da, d, n, n, block.packs());
-    }
-    if (step == made) return;
+  };
+  const auto gradient = [&](int step) {
+    State d = {};
+    if (wanted) add_transposed_product<NT>(d, block.operand(visit, step, 2), turned);
+    return d;
+  };
+  const auto store_da = [&](State& d, int step) {
+    if (!wanted) return;
+    block.apply_scale(d, c, step);
+    store_rows(da, d, n, n, block.packs());
+  };
+  const int made = scan.d_initial != nullptr ? steps_to_make(block, c) : c.steps - 1;
+  for (int step = 0; step < made; ++step, da += by) {
+    store_db(step);
+    State d = gradient(step);
+    if constexpr (NT == 4) store_da(d, step);  // there are no registers for d and y
     auto* const b = block.operand(visit, step, 1);
     block.apply_scale(x, c, step);
     auto y = load_fragment<false, row_tiles<NT>, NT>(b);
-    Block::Form::template add_product<true>(y, x, block.operand(visit, step, 0));
+    add_product<true>(y, x, block.matrix(visit, step));
     if (block.cut(c, step)) y = load_fragment<false, row_tiles<NT>, NT>(b);  // nothing flows back
     x = y;
     __syncwarp();
     store_fragment(turned, x);
+    if constexpr (NT < 4) store_da(d, step);
     __syncwarp();
   }
-  store_state(block, scan.d_initial + visit.sequence * size, x);
+  if (made == c.steps) return store_state(block, scan.d_initial + visit.sequence * size, x);
+  store_db(made);
+  State d = gradient(made);
+  store_da(d, made);
+}
+
+/// The same where followers have left the cotangent of the state after each step in the place of
+/// the gradient that it is made of.
+template <class Block>
+__device__ void pull_back_steps(const Block& block, const Visit& visit,
+                                const typename Block::Chunk& c) {
+  constexpr int NT = Block::NT;
+  if (!Block::is_plain && block.scan.da == nullptr) return;
+  const int n = block.order();
+  auto* da = block.scan.da + c.place * n * n;
+  const std::int64_t by = block.signed_by_direction(block.scan.layout.inner) * n * n;
+  for (int step = 0; step < c.steps; ++step, da += by) {
+    typename Block::State d = {};
+    add_transposed_product<NT>(d, block.operand(visit, step, 2), block.operand(visit, step, 1));
+    // Nobody needs the matrix any more.
+    Block::Form::pull_back(d, block.operand(visit, step, 0), block.matrix(visit, step), n);
+    store_rows(da, d, n, n, block.packs());
+  }
 }
 
 template <class Block>
 __device__ void walk(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
-  if constexpr (Block::Tile::backward) {
+  if constexpr (Block::Tile::by_steps) {
+    pull_back_steps(block, visit, c);
+  } else if constexpr (Block::Tile::backward) {
     walk_backward(block, visit, c);
   } else if constexpr (Block::Tile::scaled) {
     walk_scaled(block, visit, c);

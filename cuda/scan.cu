@@ -244,8 +244,7 @@ bool scaled_backward(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
                      const Tensor& scales, const Tensor& states, const Tensor& initial,
                      const Tensor& g, const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   if (!fit_in_tiles(states)) return false;
-  scan_backward_in_tiles(dm, {}, d_initial, m, states, initial, g, g_last, cuts, plan, true,
-                         scales);
+  scan_scaled_backward_in_tiles(dm, d_initial, m, scales, states, initial, g, g_last, cuts, plan);
   return true;
 }
 
