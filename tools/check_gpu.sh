@@ -61,7 +61,7 @@ sanitize() {
   # The tests of running out of memory ask the driver for refusals.
   [ "$1" != memcheck ] || options+=(--report-api-errors no)
   # Untold, it loses count of the barriers in a block's shared memory, as it says itself.
-  [ "$1" != synccheck ] || options+=(--num-cuda-barriers 16)
+  [ "$1" != synccheck ] || options+=(--num-cuda-barriers 1024)
   mkdir "$logs/$1/$3"
   cd "$logs/$1/$3" # tests write where they run
   CUDA_VISIBLE_DEVICES=$2 SCANGRAD_OPS=$5 SCANGRAD_COMPUTE_SANITIZER=1 OMP_NUM_THREADS=1 \
