@@ -12,7 +12,8 @@
 // the states that enter the chunks then follow one from the other; and each worker walks its chunk
 // again from the one that enters it, from shared memory, and writes its results. Other warps, the
 // followers, do what is in between, for one tile while the workers walk the one before and multiply
-// out the one after; and the one after that is on its way.
+// out the one after; and the one after that is on its way. Where a step is much work in itself,
+// nothing is multiplied out, and a follower takes the state through every step (MatrixTile).
 //
 // Where there are too few sequences to fill the GPU, two blocks share each: they take tiles in
 // turn, and hand the state to each other. Where even that would leave many blocks idle, sequences

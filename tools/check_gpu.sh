@@ -60,7 +60,8 @@ sanitize() {
   local options=(--tool "$1" --print-limit 10)
   # The tests of running out of memory ask the driver for refusals.
   [ "$1" != memcheck ] || options+=(--report-api-errors no)
-  # Untold, it loses count of the barriers in a block's shared memory, as it says itself.
+  # Told of none or of 16, it loses count of the barriers in blocks' shared memory, as it says itself,
+  # and stops warps that wait at one it does not know.
   [ "$1" != synccheck ] || options+=(--num-cuda-barriers 1024)
   mkdir "$logs/$1/$3"
   cd "$logs/$1/$3" # tests write where they run
