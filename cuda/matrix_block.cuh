@@ -13,14 +13,14 @@ __device__ inline void meet() { asm volatile("barrier.sync 0;" ::: "memory"); }
 
 /// A block's view of a scan. `plain` promises, so that inner loops need not ask: no cuts,
 /// inclusive, matrices of order 8 NT in packs, and of gradients only a's and the initial state's.
-template <class T_, int NT_, MatrixPass pass_, class Form_, bool plain>
+template <class T_, int NT_, MatrixPass pass_, class Form_, bool plain, MatrixTask task>
 struct MatrixBlock {
   using T = T_;
   using Form = Form_;
   static constexpr int NT = NT_;
   static constexpr MatrixPass pass = pass_;
   static constexpr bool is_plain = plain;
-  using Tile = MatrixTile<T, NT, pass, Form::template by_steps<pass>>;
+  using Tile = MatrixTile<T, NT, pass, Form::template by_steps<pass>, task>;
   using Summary = typename Tile::Summary;
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
@@ -50,6 +50,7 @@ struct MatrixBlock {
   // ---- shared memory
 
   __device__ int slot(const Visit& visit, int w) const {
+    if constexpr (Tile::only_totals) return w;
     return static_cast<int>(visit.number % 2) * Tile::workers + w;
   }
   __device__ int summary_of(const Visit& visit, int w, int which) const {
@@ -109,29 +110,60 @@ struct MatrixBlock {
 
   // ---- shares
 
+  /// Of a sequence's segments, those that are not in the run of its last ones.
+  __device__ int others() const { return scan.segments - scan.own; }
   __device__ Visit visit_of(int run, unsigned number) const {
-    if (scan.segments == 1) return {run, scan.first + run, 0, 0, number};
-    // Totals from the first segment on, states from the last one: it is still in the cache.
-    const int each = scan.segments - scan.only_totals,
-              at = scan.only_totals ? run : scan.runs - 1 - run;
-    return {run, scan.first + at / each, at % each, 0, number};
+    if constexpr (Tile::only_totals) return part_of(run, run, 1, number);
+    if (scan.segments == 1) return {run, scan.first + run, 0, 1, 0, scan.waves, number};
+    if constexpr (Tile::ring) {
+      if (run >= scan.sequences) return part_of(run, first_other(run), scan.own, number);
+      return {run, scan.first + run, others(), scan.segments, 0, waves_of(scan.own), number};
+    }
+    const int at = scan.runs - 1 - run;  // from the last one on, which is still in the cache
+    return {run, scan.first + at / scan.segments, at % scan.segments, 0, 0, scan.waves, number};
   }
+  /// The number, among all sequences' others, of the first one in a run of them.
+  __device__ int first_other(int run) const { return (run - scan.sequences) * scan.own; }
+  /// Of all sequences' others, `count` from number `at` on, or as many as are of one sequence.
+  __device__ Visit part_of(int run, int at, int count, unsigned number) const {
+    const int sequence = at / others(), segment = at % others(),
+              end = ::min(segment + count, others());
+    return {run, scan.first + sequence, segment, end, 0, waves_of(end - segment), number};
+  }
+  __device__ int waves_of(int segments) const {
+    const int wave = scan.team * Tile::workers * scan.chunk;
+    return static_cast<int>((segments * scan.span + wave - 1) / wave);
+  }
+  __device__ int waves(const Visit& visit) const { return Tile::ring ? visit.waves : scan.waves; }
   __device__ Visit first_visit() const {
     return visit_of(static_cast<int>(blockIdx.x) / scan.team, 0);
   }
   __device__ Visit next(Visit visit) const {
     ++visit.number;
     ++visit.wave;
-    return visit.wave < scan.waves ? visit : visit_of(visit.run + scan.teams, visit.number);
+    if (visit.wave < waves(visit)) return visit;
+    if (Tile::ring && visit.run >= scan.sequences) {
+      const int at = (visit.sequence - scan.first) * others() + visit.end,
+                left = first_other(visit.run) + scan.own - at;
+      if (left > 0 && at < scan.sequences * others()) {
+        return part_of(visit.run, at, left, visit.number);
+      }
+    }
+    return visit_of(visit.run + scan.teams, visit.number);
   }
   __device__ bool exists(const Visit& visit) const { return visit.run < scan.runs; }
   __device__ std::int64_t first_step(const Visit& visit, int w) const {
+    const std::int64_t start = visit.segment * scan.span;
+    if constexpr (Tile::only_totals) {  // a worker has successive steps of the segment
+      return start + (w * scan.waves + visit.wave) * scan.chunk;
+    }
     const std::int64_t tile = std::int64_t{visit.wave} * scan.team + member;
-    return visit.segment * scan.span + (tile * Tile::workers + w) * scan.chunk;
+    return start + (tile * Tile::workers + w) * scan.chunk;
   }
-  /// Steps from there to the segment's end; none or less where it is beyond.
+  /// Steps from there to the last segment's end; none or less where it is beyond.
   __device__ std::int64_t steps_from(const Visit& visit, std::int64_t step) const {
-    return ::min((visit.segment + 1) * scan.span, scan.layout.count) - step;
+    const int end = Tile::ring ? visit.end : visit.segment + 1;
+    return ::min(end * scan.span, scan.layout.count) - step;
   }
   /// How many steps a tile has.
   __device__ int steps(const Visit& visit) const {
@@ -141,10 +173,11 @@ struct MatrixBlock {
   }
   /// How many workers have steps.
   __device__ int chunks(const Visit& visit) const {
+    const int each = Tile::only_totals ? scan.waves * scan.chunk : scan.chunk;
     const std::int64_t left = steps_from(visit, first_step(visit, 0)),
-                       all = std::int64_t{Tile::workers} * scan.chunk;
+                       all = std::int64_t{Tile::workers} * each;
     if (left <= 0) return 0;
-    return left >= all ? Tile::workers : (static_cast<int>(left) + scan.chunk - 1) / scan.chunk;
+    return left >= all ? Tile::workers : (static_cast<int>(left) + each - 1) / each;
   }
   /// From a step to the next one in the order of the pass, where one in memory is `by`.
   __device__ std::int64_t signed_by_direction(std::int64_t by) const {
@@ -198,10 +231,13 @@ struct MatrixBlock {
         // And the gradient that reaches the state before each step from outside, and that state.
         const int offset = exclusive() ? 0 : 1;
         const int count = is_last(c) ? c.steps - offset : c.steps;
-        begin_loads<NT>(to,
-                        {a, source(scan.b, count, rows(), offset),
-                         source(scan.forward, scan.only_totals ? 0 : count, rows(), offset)},
-                        order(), packs());
+        const auto b = source(scan.b, count, rows(), offset);
+        if constexpr (Tile::only_totals) {
+          begin_loads<NT>(to, {a, b}, order(), packs());
+        } else {
+          begin_loads<NT>(to, {a, b, source(scan.forward, count, rows(), offset)}, order(),
+                          packs());
+        }
       } else if constexpr (Tile::affine) {
         begin_loads<NT>(to, {a, source(scan.b, c.steps, rows(), 0)}, order(), packs());
       } else {
@@ -218,11 +254,11 @@ struct MatrixBlock {
       const float one = scan.starts_at_one ? 1.0f : 0.0f;
       for (int step = 0; step < c.steps && !plain && c.cuts != nullptr; ++step) {
         if (!cut(c, step)) continue;
-        store_identity<NT>(operand(visit, step, 2), rows(), order(), one);
+        if (!Tile::only_totals) store_identity<NT>(operand(visit, step, 2), rows(), order(), one);
         if (exclusive()) store_identity<NT>(operand(visit, step, 1), rows(), order(), 0);
       }
       const int first = c.steps - 1;  // what the forward pass began with
-      if (c.steps > 0 && is_last(c) && !exclusive()) {
+      if (!Tile::only_totals && c.steps > 0 && is_last(c) && !exclusive()) {
         store_identity<NT>(operand(visit, first, 1), rows(), order(), 0);
         if (scan.initial == nullptr || cut(c, first)) {
           store_identity<NT>(operand(visit, first, 2), rows(), order(), one);
@@ -267,6 +303,27 @@ struct MatrixBlock {
   __device__ void fill_identity(Fragment<MT, NT>& x, int first_row) const {
     const bool one = scan.starts_at_one;
     fill(x, first_row, [one](int row, int column) { return one && row == column ? 1.0 : 0.0; });
+  }
+};
+
+/// A worker's part of the tile that it is at, of the next one, and of the one after, which is on
+/// the way.
+template <class Block>
+struct Turns {
+  const Block& block;
+  typename Block::Turn now, next, after;
+  Visit ahead;
+
+  __device__ explicit Turns(const Block& its) : block(its), ahead(its.first_visit()) {
+    static_assert(Block::Tile::buffers == 3);
+#pragma unroll 1
+    for (int i = 0; i < Block::Tile::buffers; ++i) advance();
+  }
+  __device__ void advance() {
+    now = next;
+    next = after;
+    after = block.begin(ahead);
+    ahead = block.next(ahead);
   }
 };
 

@@ -1,13 +1,19 @@
 #pragma once
-#include <scangrad/cuda/matrix_totals.cuh>
+#include <scangrad/cuda/matrix_segments.cuh>
 
 // What state enters each chunk: from segment to segment, from block to block of a team, and from
 // chunk to chunk.
 namespace scangrad::cuda {
 
-/// The state that enters a segment: the sequence's, and what the segments before make of it.
+/// Whether a tile is the first one of a run, or of what a run has of a sequence.
 template <class Block>
-__device__ Carried<Block> start_of(const Block& block, const Visit& visit, int first_row) {
+__device__ bool begins(const Block& block, const Visit& visit) {
+  return visit.wave == 0 && block.member == 0;
+}
+
+/// The state that enters a sequence.
+template <class Block>
+__device__ Carried<Block> start_of_sequence(const Block& block, const Visit& visit, int first_row) {
   using T = typename Block::T;
   using Tile = typename Block::Tile;
   const auto& scan = block.scan;
@@ -35,6 +41,14 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
     if (scan.initial_exponent != nullptr) state.exponent = scan.initial_exponent[visit.sequence];
     state.settle();
   }
+  return state;
+}
+/// The state that enters a segment: what the segments before make of the sequence's.
+template <class Block>
+__device__ Carried<Block> start_of(const Block& block, const Visit& visit, int first_row) {
+  using Tile = typename Block::Tile;
+  const auto& scan = block.scan;
+  auto state = start_of_sequence(block, visit, first_row);
   for_each_total<Block, Tile::affine>(
       visit.segment,
       [&](Total<Block, Tile::affine>& total, int segment) {
@@ -45,19 +59,28 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
         total.load(p, p + Tile::elements, first_row);
         if constexpr (Tile::scaled && Tile::tiles == 2) total.align(marks + 1);
       },
-      [&](const auto& total, int) { state.step_over(total, first_row, [](auto&) {}); });
+      [&](const auto& total, int) {
+        state.template step_over<Tile::affine>(total, first_row, [](auto&) {});
+      });
   return state;
 }
 
 // ---- from chunk to chunk
 
-/// From the block before to this one, and from this one to the next: what enters a wave's tile.
+// From the block before to this one, and from this one to the next: what enters a wave's tile. The
+// first block of a team gets from the last one what leaves the wave before.
+
+/// Which number the state has that enters, for the block.
+template <class Block>
+__device__ unsigned number_of_entering(const Block& block, const Visit& visit) {
+  return visit.number - (block.member == 0);
+}
 template <class Block>
 __device__ void take_state(const Block& block, const Visit& visit, Carried<Block>& state) {
 #if __CUDA_ARCH__ >= 900
   using Tile = typename Block::Tile;
   double pieces[Tile::pieces][2];
-  block.handover.take(pieces, visit.number - (block.member == 0));
+  block.handover.take(pieces, number_of_entering(block, visit));
   state = {};
 #pragma unroll
   for (int i = 0; i < Tile::pieces - Tile::scaled; ++i) {
@@ -67,11 +90,18 @@ __device__ void take_state(const Block& block, const Visit& visit, Carried<Block
 #endif
 }
 template <class Block>
-__device__ void give_state(const Block& block, const Visit& visit, const Carried<Block>& state) {
+__device__ Handover::Place place_in_next(const Block& block, const Visit& visit) {
+#if __CUDA_ARCH__ >= 900
+  return block.handover.template place_in<Block::Tile::pieces>((block.member + 1) % block.scan.team,
+                                                               visit.number);
+#else
+  return {};
+#endif
+}
+template <class Block>
+__device__ void give_state(const Carried<Block>& state, Handover::Place to) {
 #if __CUDA_ARCH__ >= 900
   using Tile = typename Block::Tile;
-  const int next = block.member + 1;
-  if (next == block.scan.team && visit.wave + 1 == block.scan.waves) return;
   double pieces[Tile::pieces][2];
 #pragma unroll
   for (int i = 0; i < Tile::pieces - Tile::scaled; ++i) {
@@ -80,8 +110,30 @@ __device__ void give_state(const Block& block, const Visit& visit, const Carried
   if constexpr (Tile::scaled) {
     for (double& value : pieces[Tile::pieces - 1]) value = state.exponent;
   }
-  block.handover.give(pieces, next % block.scan.team, visit.number);
+  Handover::give(pieces, to);
 #endif
+}
+template <class Block>
+__device__ void expect_state(const Block& block, const Visit& visit) {
+#if __CUDA_ARCH__ >= 900
+  block.handover.template expect<Block::Tile::pieces>(number_of_entering(block, visit));
+#endif
+}
+
+/// Leaves the state that enters a chunk for its worker.
+template <class Block>
+__device__ void leave_entering(const Block& block, const Visit& visit, int w, int first_row,
+                               Carried<Block>& state) {
+  using Tile = typename Block::Tile;
+  __syncwarp();  // what it may take the place of has been read
+  if constexpr (Tile::by_steps) {
+    store_fragment(block.shared_operand(visit, w, 1), state.x, first_row);
+  } else {
+    store_fragment(block.shared(visit, w, Tile::summaries - 1), state.x, first_row);
+  }
+  if (Tile::scaled && threadIdx.x % 32 == 0) {
+    block.entering_exponents(visit, w)[first_row / 16] = state.exponent;
+  }
 }
 
 /// Leaves the states that enter the chunks of a wave, 16 rows a follower, and in `state` what
@@ -91,9 +143,10 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
   using Tile = typename Block::Tile;
   if (block.warp >= Tile::tiles) return;
   const int first_row = block.warp * 16;
-  if (visit.wave == 0 && block.member == 0) {
+  if (begins(block, visit)) {
     state = start_of(block, visit, first_row);
   } else if (block.scan.team > 1) {
+    expect_state(block, visit);
     take_state(block, visit, state);
   }
   // Elements of float64 may be so small themselves that a state must not be far from 1 beside them.
@@ -101,20 +154,15 @@ __device__ void follow(const Block& block, const Visit& visit, Carried<Block>& s
       sizeof(typename Block::T) == 8 || 2 * block.scan.chunk > Tile::steps_between_looks;
   for_each_chunk<Block, Tile::affine>(block, visit, first_row, [&](const auto& chunk, int w) {
     const auto leave = [&](Carried<Block>& entering) {
-      __syncwarp();  // what it may take the place of has been read
-      if constexpr (Tile::by_steps) {
-        store_fragment(block.shared_operand(visit, w, 1), entering.x, first_row);
-      } else {
-        store_fragment(block.shared(visit, w, Tile::summaries - 1), entering.x, first_row);
-      }
-      if (Tile::scaled && threadIdx.x % 32 == 0) {
-        block.entering_exponents(visit, w)[block.warp] = entering.exponent;
-      }
+      leave_entering(block, visit, w, first_row, entering);
     };
     const bool settles = looks_at_all || w % 2 == 1 || w + 1 == Tile::workers;
-    state.step_over(chunk, first_row, leave, settles);
+    state.template step_over<Tile::affine>(chunk, first_row, leave, settles);
   });
-  if (block.scan.team > 1) give_state(block, visit, state);
+  if (block.scan.team > 1 &&
+      (block.member + 1 < block.scan.team || visit.wave + 1 < block.waves(visit))) {
+    give_state(state, place_in_next(block, visit));
+  }
   if constexpr (Tile::by_steps) {
     const auto& scan = block.scan;
     const std::int64_t end = block.first_step(visit, 0) + block.steps(visit);

@@ -12,6 +12,10 @@ namespace scangrad::cuda {
 struct Handover {
   unsigned places, barriers;  // addresses: (2, pieces, lanes) of 16 bytes; (2) of 8
 
+  /// Where a lane gives its pieces in another block: the first of them, and the barrier.
+  struct Place {
+    unsigned first, barrier;
+  };
 #if __CUDA_ARCH__ >= 900
   __device__ unsigned barrier(unsigned number) const { return barriers + 8 * (number % 2); }
   template <int pieces>
@@ -24,32 +28,39 @@ struct Handover {
       asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier(i)) : "memory");
     }
   }
-  /// Gives the lane's pieces to the same warp of block `rank`, as the number-th that it takes.
+  /// For the number-th pieces that the same warp of block `rank` takes.
   template <int pieces>
-  __device__ void give(const double (&values)[pieces][2], unsigned rank, unsigned number) const {
+  __device__ Place place_in(unsigned rank, unsigned number) const {
     const auto there = [rank](unsigned address) {
       unsigned result;
       asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(rank));
       return result;
     };
-    const unsigned to = there(place<pieces>(number)), arrived = there(barrier(number));
+    return {there(place<pieces>(number)), there(barrier(number))};
+  }
+  template <int pieces>
+  __device__ static void give(const double (&values)[pieces][2], Place to) {
 #pragma unroll
     for (int i = 0; i < pieces; ++i) {
       asm volatile(
           "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f64 [%0], {%1, %2}, [%3];" ::
-              "r"(to + i * 32 * 16),
-          "d"(values[i][0]), "d"(values[i][1]), "r"(arrived)
+              "r"(to.first + i * 32 * 16),
+          "d"(values[i][0]), "d"(values[i][1]), "r"(to.barrier)
           : "memory");
     }
   }
-  /// The lane's pieces, when they are there.
+  /// Once for each number, by one warp, whether or not pieces have arrived.
   template <int pieces>
-  __device__ void take(double (&values)[pieces][2], unsigned number) const {
+  __device__ void expect(unsigned number) const {
     if (threadIdx.x % 32 == 0) {
       asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier(number)),
                    "r"(pieces * 32 * 16)
                    : "memory");
     }
+  }
+  /// The lane's pieces, when they are there.
+  template <int pieces>
+  __device__ void take(double (&values)[pieces][2], unsigned number) const {
     unsigned there = 0;
     while (there == 0) {
       asm volatile(

@@ -31,47 +31,56 @@ struct MatrixScan {
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
-  // How the work is shared out: sequences from `first` on, or segments of `span` steps of them, are
-  // `runs`. Each of `teams` teams, of `team` blocks, takes one run after another, wave by wave.
+  // How the work is shared out: `sequences`, from `first` on, are cut into `segments` of `span`
+  // steps. The last `own` segments of each sequence are a run, and then `own` of all others at a
+  // time, which may be of several sequences. Each of `teams` teams, of `team` blocks, takes one run
+  // after another, wave by wave.
   int first = 0, segments = 1, runs = 0, team = 1, teams = 1;
   std::int64_t span = 0;
-  int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run
-  double* totals = nullptr;  // (sequences, segments, P and R): what each makes of a state
+  int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run, if `own` is 1
+  double* totals = nullptr;  // (sequences, segments, P and R): what each but the last `own` makes
+                             // of a state
   int* marks = nullptr;      // (sequences, segments, 1 + tiles): whether R alone counts; exponents
                              // of P's rows
-  bool only_totals = false;  // writes these alone, of all segments but the last
+  int sequences = 0, own = 1;
 };
 
+/// What a kernel does: states, by teams of blocks that share sequences; the same by rings of blocks
+/// (matrix_ring.cuh); or the totals of segments.
+enum class MatrixTask { states, ring, totals };
+
 /// The sizes of a block, whose warps are workers, with a chunk each, and then followers, with 16
-/// rows of the state each or, where totals are asked for, of P or R. `by_steps`: followers take the
+/// rows of the state each. `by_steps`: followers take the
 /// state through each step, so that workers need not multiply out; where a step asks so much else
 /// of workers that one follower keeps up with them (matrix_forms.cuh).
-template <class T, int NT, MatrixPass pass, bool by_steps_>
+template <class T, int NT, MatrixPass pass, bool by_steps_, MatrixTask task>
 struct MatrixTile {
-  static constexpr bool by_steps = by_steps_;
+  static constexpr bool ring = task == MatrixTask::ring, only_totals = task == MatrixTask::totals;
+  static constexpr bool by_steps = by_steps_ && !only_totals;
   static constexpr bool rescales = pass == MatrixPass::scaled_backward;
   static constexpr bool backward = pass == MatrixPass::backward || rescales;
   static constexpr bool affine = pass == MatrixPass::affine || backward;
   static constexpr bool scaled = pass == MatrixPass::scaled;
   static constexpr int elements = 64 * NT * NT;
   static constexpr int tiles = row_tiles<NT>;
-  static constexpr int operands = backward ? 3 : affine ? 2 : 1;  // a, b, forward
-  static constexpr int totals = affine ? 2 : 1;                   // P and R
-  static constexpr int workers = NT == 1   ? 13
-                                 : NT == 2 ? (affine && !by_steps ? 6 : 10)
-                                           : (sizeof(T) == 8 ? 2
-                                              : affine       ? 4
-                                                             : 5);
-  static constexpr int followers = tiles * totals;
+  static constexpr int operands = backward && !only_totals ? 3 : affine ? 2 : 1;  // a, b, forward
+  static constexpr int totals = affine ? 2 : 1;                                   // P and R
+  static constexpr int workers = NT == 4       ? (sizeof(T) == 8 ? 2
+                                                  : affine       ? 4
+                                                                 : 5)
+                                 : only_totals ? (NT == 2 && affine ? 8 : 12)
+                                 : NT == 1     ? 13
+                                               : (affine && !by_steps ? 6 : 10);
+  static constexpr int followers = only_totals ? 0 : ring ? 2 : tiles;
   static constexpr int warps = workers + followers, threads = 32 * warps;
   /// A multiprocessor's four schedulers take a block's warps in turn. Where all wait for a follower
   /// most of the time, followers share one of them with as few workers as can be, and are every
   /// fourth warp from here on; elsewhere the last ones.
-  static constexpr bool apart = by_steps || (scaled && NT == 2);
+  static constexpr bool apart = !only_totals && (by_steps || ring || (scaled && NT == 2));
   static constexpr int first_follower = warps / 4 * 4 - 1 - 4 * (followers - 1);
   /// P, R and the state that enters are kept in float64, or where that would leave no room for
   /// tiles, in float32: P and R of single steps are then exact.
-  using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8, float, double>;
+  using Summary = std::conditional_t<NT == 4 && sizeof(T) < 8 && !only_totals, float, double>;
   /// How far from 1 a scaled state may go before its exponent is taken out: a Summary holds it, and
   /// its product with a step's matrix of T.
   static constexpr int slack = sizeof(Summary) == 4 ? 64 : 256;
@@ -85,9 +94,11 @@ struct MatrixTile {
   static constexpr int pieces = (NT == 1 ? 1 : 2 * NT) + scaled;
   /// Of a chunk: P, R, and the state that enters, in the place of R, of which a follower reads its
   /// own rows only, or of P where there is just one follower.
-  static constexpr int summaries = by_steps ? 0 : affine || tiles > 1 ? 2 : 1;
-  static constexpr std::size_t summary_bytes = sizeof(Summary) * 2 * workers * summaries * elements;
-  static constexpr std::size_t fixed_bytes = summary_bytes + std::size_t{2} * tiles * pieces * 512;
+  static constexpr int summaries = by_steps ? 0 : affine || (tiles > 1 && !only_totals) ? 2 : 1;
+  static constexpr int slots = only_totals ? workers : 2 * workers;
+  static constexpr std::size_t summary_bytes = sizeof(Summary) * slots * summaries * elements;
+  static constexpr std::size_t fixed_bytes =
+      summary_bytes + (only_totals ? 0 : std::size_t{2} * tiles * pieces * 512);
   /// A worker's, for each step of its chunk; matrices that are made are never on the way.
   static constexpr std::size_t step_bytes =
       sizeof(T) * elements * (buffers * operands + (buffers - 1) * by_steps);
@@ -98,10 +109,10 @@ struct MatrixTile {
   static_assert(most_steps > 0);
 };
 
-/// A block's turn at a wave of a segment.
+/// A block's turn at a wave of what a run has of a sequence, segments from `segment` to `end`.
 struct Visit {
-  int run;  // counts the segments
-  int sequence, segment, wave;
+  int run, sequence, segment, end;
+  int wave, waves;
   unsigned number;
 };
 

@@ -1,11 +1,15 @@
 #pragma once
-#include <scangrad/cuda/matrix_carry.cuh>
+#include <scangrad/cuda/matrix_shares.h>
+#include <scangrad/cuda/matrix_ring.cuh>
 #include <scangrad/cuda/matrix_walk.cuh>
 
+#include <array>
 #include <initializer_list>
+#include <map>
+#include <mutex>
 
-// Scans of matrices of order up to 32 in one pass over memory, forward and backward: x ← x A + B, a
-// step at a time, or x ← x Aᵀ + B.
+// Scans of matrices of order up to 32, forward and backward: x ← x A + B, a step at a time, or
+// x ← x Aᵀ + B.
 //
 // A block takes a tile of successive steps into shared memory, and each of its workers, a warp, a
 // chunk of the tile. A worker multiplies its chunk out, to what it makes of any state, x ↦ x P + R;
@@ -15,10 +19,12 @@
 // out the one after; and the one after that is on its way. Where a step is much work in itself,
 // nothing is multiplied out, and a follower takes the state through every step (MatrixTile).
 //
-// Where there are too few sequences to fill the GPU, two blocks share each: they take tiles in
-// turn, and hand the state to each other. Where even that would leave many blocks idle, sequences
-// are cut into segments. A first kernel multiplies these out, and in the second one each block
-// begins with the product of what stands before its segment. That reads the elements twice.
+// Where there are too few sequences to fill the GPU, several blocks share each: they take tiles in
+// turn, and hand the state to each other (matrix_carry.cuh; more than two, matrix_ring.cuh). Where
+// even that would leave many blocks idle, sequences are cut into segments. A first kernel
+// multiplies out those that are not the last ones (matrix_segments.cuh), and in the second one a
+// team of blocks begins with the product of what stands before its segments. That reads these
+// elements twice.
 //
 // All products are always of the same factors in the same order, so results are the same bit for
 // bit.
@@ -26,17 +32,7 @@ namespace scangrad::cuda {
 
 template <class Block>
 __device__ void work(const Block& block) {
-  static_assert(Block::Tile::buffers == 3);
-  Visit ahead = block.first_visit();
-  typename Block::Turn turn, next, after;
-  const auto advance = [&] {
-    turn = next;
-    next = after;
-    after = block.begin(ahead);
-    ahead = block.next(ahead);
-  };
-#pragma unroll 1
-  for (int i = 0; i < Block::Tile::buffers; ++i) advance();
+  Turns turns(block);
   const auto prepare_and_reduce = [&](const typename Block::Turn& its) {
     if (its.chunk.steps == 0) return;
     block.prepare(its.visit, its.chunk);
@@ -44,27 +40,27 @@ __device__ void work(const Block& block) {
   };
   await_copies<2>();
   __syncwarp();
-  prepare_and_reduce(turn);
+  prepare_and_reduce(turns.now);
   meet();
-  while (block.exists(turn.visit)) {
+  while (block.exists(turns.now.visit)) {
     await_copies<1>();
     __syncwarp();
-    prepare_and_reduce(next);
+    prepare_and_reduce(turns.next);
     meet();
-    if (!block.scan.only_totals && turn.chunk.steps > 0) walk(block, turn.visit, turn.chunk);
+    if (turns.now.chunk.steps > 0) walk(block, turns.now.visit, turns.now.chunk);
     __syncwarp();
-    advance();
+    turns.advance();
   }
 }
 
-template <class T, int NT, MatrixPass pass, class Form, bool plain>
-__global__ void __launch_bounds__(MatrixBlock<T, NT, pass, Form, plain>::Tile::threads, 1)
-    matrix_scan_kernel(const MatrixScan<T> scan) {
-  using Block = MatrixBlock<T, NT, pass, Form, plain>;
+template <class Block>
+__global__ void __launch_bounds__(Block::Tile::threads, 1)
+    matrix_scan_kernel(const MatrixScan<typename Block::T> scan) {
+  using T = typename Block::T;
   using Tile = typename Block::Tile;
   extern __shared__ __align__(128) unsigned char memory[];
-  __shared__ int crossed[2 * Tile::workers * (Tile::by_steps ? Tile::most_steps : 1)];
-  __shared__ int exponents[2 * Tile::workers * (1 + Tile::tiles)];
+  __shared__ int crossed[Tile::slots * (Tile::by_steps ? Tile::most_steps : 1)];
+  __shared__ int exponents[Tile::slots * (1 + Tile::tiles)];
   __shared__ std::uint64_t barriers[2 * Tile::tiles];
   T* const operands = reinterpret_cast<T*>(memory + Tile::fixed_bytes);
   const int warp = static_cast<int>(threadIdx.x / 32);
@@ -90,7 +86,8 @@ __global__ void __launch_bounds__(MatrixBlock<T, NT, pass, Form, plain>::Tile::t
                     exponents,
                     rank,
                     static_cast<int>(blockIdx.x) % scan.team};
-  if (!plain && (scan.n < 8 * NT || scan.rows < 8 * NT)) {  // the padding
+  constexpr int order = 8 * Block::NT;
+  if (!Block::is_plain && (scan.n < order || scan.rows < order)) {  // the padding
     const int count = Tile::workers * scan.chunk * static_cast<int>(Tile::step_bytes / sizeof(T));
     for (int i = static_cast<int>(threadIdx.x); i < count; i += Tile::threads) {
       operands[i] = static_cast<T>(0.0f);
@@ -103,11 +100,18 @@ __global__ void __launch_bounds__(MatrixBlock<T, NT, pass, Form, plain>::Tile::t
     meet_cluster();
   }
 #endif
-  if (works) {
+  if constexpr (Tile::only_totals) {
+    let_next_start();
+    return make_total(block);
+  }
+  if (!works && scan.segments > 1) wait_for_kernel_before();  // for the totals
+  constexpr bool twice = Block::pass == MatrixPass::product && !Tile::ring;
+  if (twice && works && scan.team > 1) {
+    work(block);  // a copy, with which order 32 is 3 % faster, by where its instructions lie
+  } else if (works) {
     work(block);
-  } else if (scan.only_totals) {
-    meet();
-    make_totals(block);
+  } else if constexpr (Tile::ring) {
+    follow_in_ring(block);
   } else {
     meet();
     follow(block);
@@ -117,120 +121,131 @@ __global__ void __launch_bounds__(MatrixBlock<T, NT, pass, Form, plain>::Tile::t
 
 // ---- on the host
 
-inline std::int64_t share(std::int64_t n, std::int64_t parts) { return (n + parts - 1) / parts; }
+/// The kernel, which may have as much shared memory as there is.
+template <class Block>
+auto kernel_of() {
+  const auto kernel = matrix_scan_kernel<Block>;
+  check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(Block::Tile::most_bytes)),
+             "cudaFuncSetAttribute");
+  return kernel;
+}
 
-/// How many teams of two blocks can be at work at once; none where the code is for GPUs before
-/// Hopper, whose blocks cannot hand anything over.
-template <class Tile, class T>
-int pairs_at_once(void (*kernel)(MatrixScan<T>)) {
+/// How many teams of so many blocks can be at work at once on the current device; none where the
+/// code is for GPUs before Hopper, whose blocks cannot hand anything over.
+template <class Block>
+TeamsAtOnce teams_at_once(int device) {
+  static std::mutex mutex;
+  static std::map<int, TeamsAtOnce> known;
+  const std::lock_guard lock(mutex);
+  if (const auto found = known.find(device); found != known.end()) return found->second;
+  TeamsAtOnce teams = {};
+  const auto kernel = kernel_of<Block>();
   cudaFuncAttributes compiled;
   check_call(cudaFuncGetAttributes(&compiled, kernel), "cudaFuncGetAttributes");
-  if (compiled.ptxVersion < 90) return 0;
-  cudaLaunchAttribute cluster;
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {2, 1, 1};
-  cudaLaunchConfig_t launch = {};
-  launch.gridDim = 2;
-  launch.blockDim = Tile::threads;
-  launch.dynamicSmemBytes = Tile::most_bytes;
-  launch.attrs = &cluster;
-  launch.numAttrs = 1;
-  int pairs = 0;
-  check_call(cudaOccupancyMaxActiveClusters(&pairs, kernel, &launch),
-             "cudaOccupancyMaxActiveClusters");
-  return pairs;
-}
-
-/// How sequences are shared out: in segments, or each by a team of blocks; and how long that takes,
-/// in units of a block's way through a sequence.
-struct Shares {
-  std::int64_t segments;
-  int team;
-  double time;
-};
-/// The quickest, if a block always takes as long for a step, and reading segments twice costs half
-/// as much again.
-template <class PairsAtOnce>
-Shares shares_for(std::int64_t sequences, std::int64_t count, int workers, int blocks,
-                  const PairsAtOnce& pairs_at_once) {
-  Shares best{1, 1, static_cast<double>(share(sequences, blocks))};
-  const auto consider = [&](Shares shares) {
-    if (shares.time < 0.95 * best.time) best = shares;
-  };
-  if (2 * sequences <= blocks && count > 2 * workers && sequences <= pairs_at_once()) {
-    consider({1, 2, 0.5});
-  }
-  const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, 64);
-  for (std::int64_t segments = 2; segments <= most; ++segments) {
-    const auto rounds = static_cast<double>(share(sequences * segments, blocks));
-    consider({segments, 1, 1.5 * rounds / static_cast<double>(segments)});
-  }
-  return best;
-}
-
-/// Starts a kernel for `sequences` of them, from scan.first on.
-template <class Tile, class T>
-void start_shares(MatrixScan<T> scan, void (*kernel)(MatrixScan<T>), std::int64_t sequences,
-                  Shares shares, Device device, const std::source_location& where) {
-  const std::int64_t count = scan.layout.count;
-  const std::int64_t at_once = std::int64_t{Tile::workers} * shares.team;  // chunks of a wave
-  scan.team = shares.team;
-  scan.span = share(count, shares.segments);
-  const std::int64_t waves = share(scan.span, at_once * Tile::most_steps);
-  scan.chunk = static_cast<int>(share(scan.span, at_once * waves));
-  scan.waves = static_cast<int>(share(scan.span, at_once * scan.chunk));
-  scan.segments = static_cast<int>(share(count, scan.span));
-
-  const auto start = [&](std::int64_t runs) {
-    scan.runs = static_cast<int>(runs);
-    scan.teams =
-        static_cast<int>(std::min<std::int64_t>(runs, multiprocessors(device.index) / scan.team));
+  const int most = compiled.ptxVersion < 90 ? 0 : Block::Tile::ring ? most_in_ring : 2;
+  for (int team = 2; team <= most; ++team) {
     cudaLaunchAttribute cluster;
     cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {static_cast<unsigned>(scan.team), 1, 1};
+    cluster.val.clusterDim = {static_cast<unsigned>(team), 1, 1};
     cudaLaunchConfig_t launch = {};
-    launch.gridDim = static_cast<unsigned>(scan.teams * scan.team);
-    launch.blockDim = Tile::threads;
-    launch.dynamicSmemBytes =
-        Tile::fixed_bytes + Tile::workers * Tile::step_bytes * static_cast<std::size_t>(scan.chunk);
-    launch.stream = stream(device.index);
+    launch.gridDim = static_cast<unsigned>(team);
+    launch.blockDim = Block::Tile::threads;
+    launch.dynamicSmemBytes = Block::Tile::most_bytes;
     launch.attrs = &cluster;
-    launch.numAttrs = scan.team > 1 ? 1 : 0;
-    check_call(cudaLaunchKernelEx(&launch, kernel, scan), "cudaLaunchKernelEx");
-    check_launch(device.index, where);
-  };
+    launch.numAttrs = 1;
+    check_call(cudaOccupancyMaxActiveClusters(&teams[team], kernel, &launch),
+               "cudaOccupancyMaxActiveClusters");
+  }
+  return known[device] = teams;
+}
+
+/// Starts a kernel for `runs` of `steps` each, by teams; early if it waits for the one before.
+template <class Block, class T>
+void start_runs(MatrixScan<T> scan, std::int64_t runs, std::int64_t steps, int team,
+                std::int64_t teams, bool early, Device device, const std::source_location& where) {
+  using Tile = typename Block::Tile;
+  const std::int64_t at_once = std::int64_t{Tile::workers} * team;  // chunks of a wave
+  const std::int64_t waves = share(steps, at_once * Tile::most_steps);
+  scan.chunk = static_cast<int>(share(steps, at_once * waves));
+  scan.waves = static_cast<int>(share(steps, at_once * scan.chunk));
+  scan.runs = static_cast<int>(runs);
+  scan.team = team;
+  scan.teams = static_cast<int>(std::min(runs, teams));
+  std::array<cudaLaunchAttribute, 2> attributes = {};
+  cudaLaunchConfig_t launch = {};
+  launch.gridDim = static_cast<unsigned>(scan.teams * team);
+  launch.blockDim = Tile::threads;
+  launch.dynamicSmemBytes =
+      Tile::fixed_bytes + Tile::workers * Tile::step_bytes * static_cast<std::size_t>(scan.chunk);
+  launch.stream = stream(device.index);
+  launch.attrs = attributes.data();
+  if (team > 1) {
+    cudaLaunchAttribute& cluster = attributes[launch.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {static_cast<unsigned>(team), 1, 1};
+  }
+  if (early) {
+    cudaLaunchAttribute& serialization = attributes[launch.numAttrs++];
+    serialization.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    serialization.val.programmaticStreamSerializationAllowed = 1;
+  }
+  check_call(cudaLaunchKernelEx(&launch, kernel_of<Block>(), scan), "cudaLaunchKernelEx");
+  check_launch(device.index, where);
+}
+
+/// Starts the kernels for `sequences` of them, from scan.first on.
+template <class Block, class Totals, class T>
+void start_shares(MatrixScan<T> scan, std::int64_t sequences, Shares shares, Device device,
+                  const std::source_location& where) {
+  const std::int64_t count = scan.layout.count;
+  scan.sequences = static_cast<int>(sequences);
+  scan.span = share(count, shares.segments);
+  scan.segments = static_cast<int>(share(count, scan.span));
+  scan.own = static_cast<int>(shares.own);
+  const std::int64_t others = sequences * (scan.segments - scan.own);
   Tensor memory;
-  if (scan.segments > 1) {
+  if (others > 0) {
+    using Tile = typename Totals::Tile;
     const std::int64_t all = sequences * scan.segments;
     const std::int64_t totals = all * Tile::totals * Tile::elements;
     memory = empty({totals + 2 * all}, {DType::f64, device});
     scan.totals = memory.data<double>();
     scan.marks = reinterpret_cast<int*>(scan.totals + totals);
-    scan.only_totals = true;
-    start(sequences * (scan.segments - 1));
-    scan.only_totals = false;
+    start_runs<Totals>(scan, others, scan.span, 1, others, false, device, where);
   }
-  start(sequences * scan.segments);
+  cudaFuncAttributes compiled;
+  check_call(cudaFuncGetAttributes(&compiled, kernel_of<Block>()), "cudaFuncGetAttributes");
+  start_runs<Block>(scan, sequences + share(others, scan.own), scan.own * scan.span, shares.team,
+                    multiprocessors(device.index) / shares.team,
+                    others > 0 && compiled.ptxVersion >= 90, device, where);
 }
 
 template <class T, int NT, MatrixPass pass, class Form = Given, bool plain = false>
 void start_matrix_scan(MatrixScan<T> scan, Device device,
                        const std::source_location& where = std::source_location::current()) {
-  using Tile = typename MatrixBlock<T, NT, pass, Form, plain>::Tile;
+  using Block = MatrixBlock<T, NT, pass, Form, plain, MatrixTask::states>;
+  using Ring = MatrixBlock<T, NT, pass, Form, plain, MatrixTask::ring>;
+  using Totals = MatrixBlock<T, NT, pass, Form, plain, MatrixTask::totals>;
+  using Tile = typename Block::Tile;
+  constexpr bool has_rings = NT <= 2 && !Tile::by_steps;
   const std::int64_t sequences = scan.layout.sequences();
   const int blocks = multiprocessors(device.index);
   const DeviceGuard guard(device.index);
-  const auto kernel = matrix_scan_kernel<T, NT, pass, Form, plain>;
-  check_call(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(Tile::most_bytes)),
-             "cudaFuncSetAttribute");
   const auto shares = [&](std::int64_t of) {
-    return shares_for(of, scan.layout.count, Tile::workers, blocks,
-                      [=] { return pairs_at_once<Tile>(kernel); });
+    TeamsAtOnce teams = {}, rings = {};
+    if (2 * of <= blocks) {
+      teams = teams_at_once<Block>(device.index);
+      if constexpr (has_rings) rings = teams_at_once<Ring>(device.index);
+    }
+    return shares_for(of, scan.layout.count, Tile::workers, blocks, teams, rings);
   };
   const auto start = [&](std::int64_t first, std::int64_t end, Shares its) {
     scan.first = static_cast<int>(first);
-    start_shares<Tile>(scan, kernel, end - first, its, device, where);
+    if constexpr (has_rings) {
+      if (its.ring) return start_shares<Ring, Totals>(scan, end - first, its, device, where);
+    }
+    start_shares<Block, Totals>(scan, end - first, its, device, where);
   };
   const Shares all = shares(sequences);
   // A few more than there are blocks for would take as long again: those are shared out apart, if

@@ -1,15 +1,15 @@
 #pragma once
 #include <scangrad/cuda/matrix_block.cuh>
 
-// What chunks make of a state, x ↦ x P + R; how a state goes through them; and where sequences are
-// cut, what segments make of it.
+// What chunks make of a state, x ↦ x P + R; and how a state goes through them.
 namespace scangrad::cuda {
 
-/// A chunk multiplied out to P and R in shared memory, unless followers go by steps. Where a
-/// segment starts in it, R alone is what leaves it; or P, of the steps from there on, where there
-/// is no R.
+/// A chunk multiplied out to P and R in shared memory, unless followers go by steps; after what is
+/// there already, where `goes_on`. Where a segment starts in it, R alone is what leaves it; or P,
+/// of the steps from there on, where there is no R.
 template <class Block>
-__device__ void reduce(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
+__device__ void reduce(const Block& block, const Visit& visit, const typename Block::Chunk& c,
+                       bool goes_on = false) {
   using Tile = typename Block::Tile;
   constexpr int NT = Block::NT;
   constexpr bool transposed = Block::transposed;
@@ -20,8 +20,9 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
     }
     return;
   }
-  bool starts = false;
-  int exponent = 0;
+  bool starts = goes_on ? block.crosses(visit, block.warp) != 0 : block.cut(c, 0);
+  int exponent = goes_on ? block.exponent(visit, block.warp) : 0;
+  const int second = goes_on ? 0 : 1;
   const auto element = [&](int step) { return block.matrix(visit, step); };
   const auto begin = [&](auto& x, int step) {
     load_into<transposed, 0, row_groups<NT>>(x, element(step));
@@ -31,11 +32,15 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
     // P above R in one fragment: the step's element is read once for both.
     constexpr int groups = row_groups<NT>;
     Fragment<NT, NT> x = {};
-    starts = block.cut(c, 0);
-    begin(x, 0);
-    load_into<false, groups, groups>(x, block.operand(visit, 0, 1));
+    if (goes_on) {
+      load_into<false, 0, groups>(x, block.product(visit, block.warp));
+      load_into<false, groups, groups>(x, block.sum(visit, block.warp));
+    } else {
+      begin(x, 0);
+      load_into<false, groups, groups>(x, block.operand(visit, 0, 1));
+    }
 #pragma unroll 2
-    for (int step = 1; step < c.steps; ++step) {
+    for (int step = second; step < c.steps; ++step) {
       const bool is_cut = block.cut(c, step);
       starts = starts || is_cut;
       Fragment<NT, NT> y = {};
@@ -58,11 +63,14 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
         }
       }
     };
-    starts = block.cut(c, 0);
-    begin(x, 0);
-    take_exponents(0);
+    if (goes_on) {
+      load_into<false, 0, row_groups<NT>>(x, block.product(visit, block.warp));
+    } else {
+      begin(x, 0);
+      take_exponents(0);
+    }
 #pragma unroll(NT == 4 ? 1 : 2)
-    for (int step = 1; step < c.steps; ++step) {
+    for (int step = second; step < c.steps; ++step) {
       const bool is_cut = block.cut(c, step);
       starts = starts || is_cut;
       if (Tile::affine && starts) break;  // P does not count
@@ -79,9 +87,13 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
     }
     store_fragment(block.product(visit, block.warp), x);
     if constexpr (Tile::affine) {
-      load_into<false, 0, row_groups<NT>>(x, block.operand(visit, 0, 1));
+      if (goes_on) {
+        load_into<false, 0, row_groups<NT>>(x, block.sum(visit, block.warp));
+      } else {
+        load_into<false, 0, row_groups<NT>>(x, block.operand(visit, 0, 1));
+      }
 #pragma unroll(NT == 4 ? 1 : 2)
-      for (int step = 1; step < c.steps; ++step) {
+      for (int step = second; step < c.steps; ++step) {
         auto y = load_fragment<false, row_tiles<NT>, NT>(block.operand(visit, step, 1));
         if (!block.cut(c, step)) {
           block.apply_scale(x, c, step);
@@ -158,11 +170,11 @@ struct Carried {
   __device__ void settle() {
     if constexpr (Block::Tile::scaled) exponent += take_exponent(x, Block::Tile::slack);
   }
-  /// x P + R.
-  template <bool sums>
+  /// x P + R, or x P.
+  template <bool adds, bool sums>
   __device__ typename Block::Rows times(const Total<Block, sums>& total) const {
     typename Block::Rows y = {};
-    if constexpr (sums) y = total.r;
+    if constexpr (adds) y = total.r;
 #pragma unroll
     for (int pair = 0; pair < tile_pairs<Block::NT>; ++pair) {
 #pragma unroll
@@ -170,30 +182,30 @@ struct Carried {
     }
     return y;
   }
-  /// x ← x P + R, after leave(what it was). How far a scaled x is from 1 is found after the
+  /// x ← x P + R, or x P, after leave(what it was). How far a scaled x is from 1 is found after the
   /// product, if it `settles` there; at order 32, which takes long enough to hide that, beside the
   /// next one, which is made again if it was too far.
-  template <bool sums, class F>
+  template <bool adds, bool sums, class F>
   __device__ void step_over(const Total<Block, sums>& total, int first_row, F leave,
                             bool settles = true) {
     constexpr bool late = Block::Tile::scaled && Block::NT == 4;
-    if (!Block::is_plain && total.crosses && (sums || !Block::Tile::affine)) {
+    if (!Block::is_plain && total.crosses && (adds || !Block::Tile::affine)) {
       if constexpr (late) settle();
       leave(*this);
       x = total.r;
       exponent = first_row == 0 ? total.own_exponents[0] : total.own_exponents[1];
     } else if constexpr (late) {
       Carried was = *this;
-      x = was.times(total);
+      x = was.template times<adds>(total);
       unsigned upper = upper_half(was.x);
       if (const int taken = take_exponent(was.x, Block::Tile::slack, upper); taken != 0) {
         was.exponent += taken;
-        x = was.times(total);
+        x = was.template times<adds>(total);
       }
       exponent = was.exponent + total.exponent;
       leave(was);
     } else {
-      const typename Block::Rows y = times(total);
+      const typename Block::Rows y = times<adds>(total);
       leave(*this);
       x = y;
       exponent += total.exponent;
@@ -214,7 +226,7 @@ __device__ void for_each_total(int count, Load load, F f) {
     }
     return;
   }
-  if (count == 0) return;
+  if (count <= 0) return;
   load(even, 0);
   for (int i = 0;; i += 2) {
     load(odd, ::min(i + 1, count - 1));
@@ -226,6 +238,15 @@ __device__ void for_each_total(int count, Load load, F f) {
   }
 }
 
+/// What a chunk makes of rows of a state.
+template <class Block, bool sums>
+__device__ void load_chunk(const Block& block, const Visit& visit, int w, int first_row,
+                           Total<Block, sums>& total) {
+  if constexpr (!Block::is_plain || Block::Tile::scaled) {
+    total.set_marks(block.crosses(visit, w), block.exponent(visit, w));
+  }
+  total.load(block.shared(visit, w, 0), block.shared(visit, w, Block::Tile::affine), first_row);
+}
 /// f(total, i) for the chunks of a tile, or its steps.
 template <class Block, bool sums, class F>
 __device__ void for_each_chunk(const Block& block, const Visit& visit, int first_row, F f) {
@@ -241,91 +262,7 @@ __device__ void for_each_chunk(const Block& block, const Visit& visit, int first
   }
   for_each_total<Block, sums>(
       block.chunks(visit),
-      [&](Total<Block, sums>& total, int w) {
-        if constexpr (!Block::is_plain || Block::Tile::scaled) {
-          total.set_marks(block.crosses(visit, w), block.exponent(visit, w));
-        }
-        total.load(block.shared(visit, w, 0), block.shared(visit, w, Block::Tile::affine),
-                   first_row);
-      },
-      f);
-}
-
-// ---- from segment to segment
-
-/// 16 rows of what successive totals make of a state together: of their P, or of their R.
-template <class Block, bool of_sum>
-struct Growing {
-  Carried<Block> rows;
-  bool starts;
-
-  __device__ void begin(int first_row) {
-    *this = {};
-    if constexpr (!of_sum) {
-      for_all_runs(rows.x, first_row, [](int row, int column, auto& run) {
-        for (double* const value : run) *value = row == column++ ? 1.0 : 0.0;
-      });
-    }
-  }
-  __device__ void step_over(const Total<Block, of_sum>& total, int first_row) {
-    starts = starts || total.crosses;
-    rows.step_over(total, first_row, [](auto&) {});
-  }
-  /// Of rows that are all 0 there is none.
-  __device__ int exponent() const {
-    constexpr bool each_has_its_own = Block::Tile::scaled && Block::Tile::tiles == 2;
-    return each_has_its_own && exponent_field<double>(rows.x) == 0 ? no_exponent : rows.exponent;
-  }
-};
-
-template <class Block>
-__device__ std::int64_t total_index(const Block& block, const Visit& visit, std::int64_t segment) {
-  return std::int64_t{visit.sequence - block.scan.first} * block.scan.segments + segment;
-}
-template <class Block>
-__device__ double* total_memory(const Block& block, std::int64_t index) {
-  return block.scan.totals + index * Block::Tile::totals * Block::Tile::elements;
-}
-
-/// A wave more of a segment in 16 rows of its P, or of its R; at its end they are written.
-template <class Block, bool of_sum>
-__device__ void add_to_total(const Block& block, const Visit& visit, Growing<Block, of_sum>& total,
-                             int first_row) {
-  using Tile = typename Block::Tile;
-  if (visit.wave == 0) total.begin(first_row);
-  for_each_chunk<Block, of_sum>(block, visit, first_row,
-                                [&](const auto& chunk, int) { total.step_over(chunk, first_row); });
-  if (visit.wave + 1 < block.scan.waves) return;
-  total.rows.settle();
-  const std::int64_t index = total_index(block, visit, visit.segment);
-  store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.rows.x,
-                 first_row);
-  if constexpr (!of_sum) {
-    int* const marks = block.scan.marks + index * (1 + Tile::tiles);
-    const int exponent = total.exponent();
-    if (threadIdx.x % 32 == 0) {
-      if (block.warp == 0) marks[0] = total.starts;
-      marks[1 + block.warp] = exponent;
-    }
-  }
-}
-/// The totals of the block's runs, all waves of them.
-template <class Block, bool of_sum>
-__device__ void make_totals(const Block& block, int first_row) {
-  Growing<Block, of_sum> total = {};
-  for (Visit visit = block.first_visit(); block.exists(visit); visit = block.next(visit)) {
-    add_to_total(block, visit, total, first_row);
-    meet();
-  }
-}
-template <class Block>
-__device__ void make_totals(const Block& block) {
-  using Tile = typename Block::Tile;
-  const int first_row = block.warp % Tile::tiles * 16;
-  if constexpr (Tile::affine) {
-    if (block.warp >= Tile::tiles) return make_totals<Block, true>(block, first_row);
-  }
-  make_totals<Block, false>(block, first_row);
+      [&](Total<Block, sums>& total, int w) { load_chunk(block, visit, w, first_row, total); }, f);
 }
 
 }  // namespace scangrad::cuda

@@ -95,40 +95,34 @@ TEST_CASE("cuda: matrix scans of every order, with every option, are the plain l
 }
 
 // Some 42 to 66 sequences are shared by two blocks each, which hand the state to each other, on 132
-// multiprocessors; fewer by blocks that each take a segment; and so are those that are left over
-// when each block has had as many.
+// multiprocessors; fewer, of order up to 16, by rings of up to eight, and where those would leave
+// many blocks idle, rings have parts of sequences, one of one sequence or several of two; or blocks
+// take a segment each; and so are those that are left over when each block has had as many.
 TEST_CASE("cuda: few long matrix scans, shared by many blocks, are the plain loop's") {
   if (!has_cuda()) return;
   int setting = 0;
-  for (const auto& [sequences, steps, n] :
-       reduced<std::array<std::int64_t, 3>>({{1, 1000, 8},
-                                             {1, 2049, 4},
-                                             {3, 1025, 16},
-                                             {2, 5000, 3},
-                                             {1, 700, 32},
-                                             {5, 333, 16},
-                                             {1, 257, 20},
-                                             {64, 129, 8},
-                                             {200, 40, 8},
-                                             {140, 200, 16},
-                                             {134, 700, 8},
-                                             {70, 64, 32},
-                                             {20, 400, 16},
-                                             {45, 90, 5},
-                                             {66, 150, 32}},
-                                            {{1, 600, 8},  // in segments
-                                             {1, 400, 16},
-                                             {1, 250, 32},
-                                             {140, 12, 16},   // more sequences than blocks
-                                             {140, 130, 16},  // 8 of them shared out apart
-                                             {2, 60, 8},      // a pair of blocks each
-                                             {2, 60, 16},
-                                             {2, 40, 32}})) {
+  for (const auto& [sequences, steps, inner, n] : reduced<std::array<std::int64_t, 4>>(
+           {{1, 1000, 1, 8},  {1, 2049, 1, 4},   {3, 1025, 1, 16}, {2, 5000, 1, 3},
+            {1, 700, 1, 32},  {5, 333, 1, 16},   {1, 257, 1, 20},  {64, 129, 1, 8},
+            {200, 40, 1, 8},  {140, 200, 1, 16}, {134, 700, 1, 8}, {70, 64, 1, 32},
+            {20, 400, 1, 16}, {45, 90, 1, 5},    {66, 150, 1, 32}, {8, 3000, 1, 16},
+            {4, 1300, 2, 8},  {4, 700, 3, 16},   {15, 481, 1, 16}, {15, 479, 1, 12},
+            {30, 500, 1, 16}, {3, 6000, 1, 8}},
+           {{1, 600, 1, 8},  // rings
+            {1, 400, 1, 16},
+            {2, 130, 6, 16},
+            {3, 500, 1, 16},    // rings with segments
+            {1, 250, 1, 32},    // segments
+            {140, 12, 1, 16},   // more sequences than blocks
+            {140, 130, 1, 16},  // 8 of them shared out apart
+            {2, 60, 1, 8},      // a pair of blocks each
+            {2, 60, 1, 16},
+            {2, 40, 1, 32}})) {
     for (int i = 0; i < 3; ++i, setting = (setting + 7) % 16) {
       const ScanOptions options{
           .dim = 1, .reverse = (setting & 1) != 0, .exclusive = (setting & 2) != 0};
-      check({"product", sequences, steps, 1, n, 0}, options, setting & 4, setting & 8, 4);
-      check({"affine", sequences, steps, 1, n, n}, options, setting & 4, setting & 8, 4);
+      check({"product", sequences, steps, inner, n, 0}, options, setting & 4, setting & 8, 4);
+      check({"affine", sequences, steps, inner, n, n}, options, setting & 4, setting & 8, 4);
     }
   }
 }
@@ -165,7 +159,7 @@ TEST_CASE("cuda: a matrix scan gives the same bits each time, whatever the addre
   if (!has_cuda()) return;
   const int times = compute_sanitizer() ? 1 : 10;
   for (const auto& [sequences, steps, n] : reduced<std::array<std::int64_t, 3>>(
-           {{2, 3000, 16}, {300, 70, 8}, {8, 500, 32}, {50, 300, 16}},
+           {{2, 3000, 16}, {300, 70, 8}, {8, 500, 32}, {50, 300, 16}, {12, 900, 16}},
            {{2, 400, 16}, {300, 20, 8}, {2, 250, 32}, {50, 60, 16}})) {
     const Tensors in{near_orthogonal({sequences, steps, n, n}, 1)};
     const Tensors once = results(in, {}, {.dim = 1}, Device::cuda(), f32, f32);
@@ -190,7 +184,9 @@ TEST_CASE("cuda: 65,536 products as mantissa and exponent are the CPU's in float
             {1, 3000, 32},
             {3, 700, 5},
             {40, 300, 16},
-            {140, 150, 16}},
+            {140, 150, 16},
+            {8, 3000, 16},
+            {12, 900, 8}},
            {{1, 2000, 8}, {2, 400, 16}, {1, 300, 32}, {3, 500, 5}, {40, 60, 16}, {140, 130, 16}})) {
     for (const double scale : {1.3, 0.6}) {
       for (int setting = 0; setting < 8; setting += 3) {
