@@ -247,7 +247,12 @@ __device__ void store_rows(T* to, Fragment<MT, NT>& x, int rows, int n, bool pac
 #pragma unroll
     for (int i = 0; i < width; ++i) pack.values[i] = static_cast<T>(*run[i] * times);
     if (packs) {
-      store_pack(to + row * 8 * NT + column, pack);
+      T* const place = to + row * 8 * NT + column;
+      if constexpr (NT < 4) {
+        stream_pack(place, pack);
+      } else {
+        store_pack(place, pack);  // ptxas spills registers around the other one
+      }
     } else {
 #pragma unroll
       for (int i = 0; i < width; ++i) {

@@ -195,6 +195,18 @@ template <int N, class T>
 __device__ void store_pack(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
+/// The same of what this kernel does not read, so that caches keep the rest rather.
+template <int N, class T>
+__device__ void stream_pack(T* to, const Pack<T, N>& pack) {
+  constexpr std::size_t bytes = sizeof(Pack<T, N>);
+  using Words =
+      std::conditional_t<bytes == 4, unsigned, std::conditional_t<bytes == 8, uint2, uint4>>;
+  static_assert(bytes % sizeof(Words) == 0);
+#pragma unroll
+  for (std::size_t i = 0; i < bytes / sizeof(Words); ++i) {
+    __stcs(reinterpret_cast<Words*>(to) + i, reinterpret_cast<const Words*>(&pack)[i]);
+  }
+}
 /// Element v of a pack, v being known to the compiler: one instruction of bf16 too.
 template <class T, int N>
 __device__ compute_type<T> element(const Pack<T, N>& pack, int v) {

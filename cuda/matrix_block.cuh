@@ -24,8 +24,6 @@ struct MatrixBlock {
   using Summary = typename Tile::Summary;
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
-  using Chunk = cuda::Chunk<T>;
-  using Turn = cuda::Turn<T>;
   static constexpr bool transposed = Tile::backward;
 
   const MatrixScan<T>& scan;
@@ -202,23 +200,39 @@ struct MatrixBlock {
                                  ? nullptr
                                  : layout.cuts + row * layout.groups +
                                        within / (inner / static_cast<unsigned>(layout.groups));
-    return {first, row * layout.inner + within, cuts,
-            static_cast<int>(left < 0            ? 0
-                             : left < scan.chunk ? left
-                                                 : scan.chunk),
-            T(1)};
+    const int steps = static_cast<int>(left < 0 ? 0 : left < scan.chunk ? left : scan.chunk);
+    return {first, row * layout.inner + within, cuts, steps, 0, 0};
   }
   __device__ bool is_last(const Chunk& c) const { return c.first + c.steps == scan.layout.count; }
 
   // ---- operands
 
+  /// Of the states before and after a step in the forward pass. They are on their way.
+  __device__ void begin_exponents(const Visit& visit, Chunk& c, int step) const {
+    const auto returned = [&](int at) { return scan.exponents[place_of_step(c, at)]; };
+    if (exclusive()) {  // then the last state of a segment was not returned
+      c.before = returned(step);
+      c.after = c.first + step == 0 ? scan.last_exponent[visit.sequence]
+                : cut(c, step - 1)  ? c.before
+                                    : returned(step - 1);
+      return;
+    }
+    c.after = returned(step);
+    if (cut(c, step)) {
+      c.before = 0;
+    } else if (c.first + step + 1 < scan.layout.count) {
+      c.before = returned(step + 1);
+    } else if (scan.initial_exponent != nullptr) {
+      c.before = scan.initial_exponent[visit.sequence];
+    }
+  }
   /// The warp begins to copy its chunk of a visit.
   __device__ Turn begin(const Visit& visit) const {
     Chunk c = chunk_of(visit);
     if (c.steps > 0) {
       if constexpr (Tile::rescales) {  // first: loads come back in line
         const int lane = static_cast<int>(threadIdx.x % 32);
-        if (lane < c.steps) c.scale = scan.scales[place_of_step(c, lane)];
+        if (lane < c.steps) begin_exponents(visit, c, lane);
       }
       const auto source = [&](const T* data, int count, int its_rows, int offset) {
         const std::int64_t size = std::int64_t{its_rows} * order();
@@ -278,12 +292,12 @@ struct MatrixBlock {
     __syncwarp();
   }
 
-  /// x times the factor of the step's element.
+  /// x times what the forward pass, if that was scaled, multiplied the state after the step by.
   template <int MT>
   __device__ void apply_scale(Fragment<MT, NT>& x, const Chunk& c, int step) const {
     if constexpr (Tile::rescales) {
-      const auto scale = static_cast<compute_type<T>>(c.scale);
-      multiply(x, static_cast<double>(__shfl_sync(0xFFFFFFFFu, scale, step)));
+      const int power = __shfl_sync(0xFFFFFFFFu, c.before - c.after, step);
+      multiply(x, sizeof(T) == 8 ? scalbn(1.0, power) : two_to(::max(-1022, ::min(power, 1023))));
     }
   }
 
@@ -311,7 +325,7 @@ struct MatrixBlock {
 template <class Block>
 struct Turns {
   const Block& block;
-  typename Block::Turn now, next, after;
+  Turn now, next, after;
   Visit ahead;
 
   __device__ explicit Turns(const Block& its) : block(its), ahead(its.first_visit()) {

@@ -54,11 +54,29 @@ __device__ unsigned upper_half(const Fragment<MT, NT>& x) {
   }
   return __reduce_max_sync(0xFFFFFFFFu, most);
 }
+/// Whether an |x| with this upper half might have the next exponent, rounded to T.
+template <class T>
+__device__ bool might_round_up(unsigned upper) {
+  constexpr unsigned ones = sizeof(T) == 2 ? 0xFF000 : 0xFFFFF;
+  return (~upper & ones) == 0;
+}
 template <class T, int MT, int NT>
 __device__ int exponent_field(const Fragment<MT, NT>& x, unsigned upper) {
-  constexpr unsigned ones = sizeof(T) == 2 ? 0xFF000 : 0xFFFFF;  // that a mantissa rounds up from
-  const bool might_round_up = (~upper & ones) == 0, finite = upper < 0x7FF00000u;
-  return finite && !might_round_up ? static_cast<int>(upper >> 20) : exponent_field<T>(x);
+  const bool finite = upper < 0x7FF00000u;
+  return finite && !might_round_up<T>(upper) ? static_cast<int>(upper >> 20) : exponent_field<T>(x);
+}
+/// Whether this upper half says the exponent, of a normal number, and 2^-exponent is one, too.
+template <class T>
+__device__ bool says_exponent(unsigned upper) {
+  constexpr unsigned least = 1u << 20, most = 2046u << 20;
+  return upper - least < most - least && !might_round_up<T>(upper);
+}
+
+/// What is to be taken out, of an |x| with this upper half, where that is further than 2^±slack
+/// from [1, 2): to within one.
+__device__ inline int exponent_to_take(unsigned upper, int slack) {
+  const int field = static_cast<int>(upper >> 20), exponent = ::min(field - 1023, 1022);
+  return is_normal(field) && abs(exponent) > slack ? exponent : 0;
 }
 
 /// Brings the largest |x|, whose `upper` half is given, into [1, 2) where it is further than

@@ -24,10 +24,9 @@ struct MatrixScan {
   T* last = nullptr;  // (outer, inner, rows, n)
   const std::int32_t* initial_exponent = nullptr;
   std::int32_t *exponents = nullptr, *last_exponent = nullptr;
-  // backward: `a`, `initial` and `forward`, the states, are the forward's
+  // backward: `a`, `initial` and `forward`, the states, are the forward's, and so are exponents
   const T* forward = nullptr;
   const T* g_last = nullptr;
-  const T* scales = nullptr;  // scaled_backward: (outer, T, inner); the scan is of a_t scale_t
   T *da = nullptr, *db = nullptr, *d_initial = nullptr;
   bool packs = false;  // may matrices be read and written 16 bytes at a time?
 
@@ -117,19 +116,17 @@ struct Visit {
 };
 
 /// Steps of a warp in a wave, in the order of the pass: backward, from the last one.
-template <class T>
 struct Chunk {
   std::int64_t first, place;  // the first step's number; and that of its block of values
   const bool* cuts;           // of the first step; null for none
   int steps;
-  T scale;  // of the step whose number is the lane's; converted only where used: it is on its way
+  int before, after;  // exponents of the states there of the step whose number is the lane's
 };
 
 /// A worker's part of a visit.
-template <class T>
 struct Turn {
   Visit visit;
-  Chunk<T> chunk;
+  Chunk chunk;
 };
 
 }  // namespace scangrad::cuda

@@ -1,6 +1,8 @@
 #pragma once
 #include <scangrad/cuda/matrix_carry.cuh>
 
+#include <cuda/barrier>
+
 // The two followers of a block in a ring. A state would wait for each block's follower to take it
 // through a whole tile; so they find what the tile makes of any state before that one is there,
 // half of the chunks each, and it goes on to the next block after one product.
@@ -15,8 +17,7 @@ struct Gathered {
 
   __device__ void begin(const Block& block, const Visit& visit, int w,
                         const Total<Block, affine>& chunk) {
-    p.rows = {load_fragment<false, 1, Block::NT>(block.shared(visit, w, 0)), chunk.exponent};
-    p.starts = chunk.crosses;
+    p.begin(block, visit, w, chunk, 0);
     if constexpr (affine) r.rows.x = chunk.r;
   }
   __device__ void step_over(const Total<Block, affine>& chunk) {
@@ -35,7 +36,14 @@ struct Gathered {
   }
 };
 
-__device__ inline void meet_followers() { asm volatile("barrier.sync 1, 64;" ::: "memory"); }
+/// Where the two meet. A numbered barrier takes as long, but compute-sanitizer's racecheck loses
+/// count of the block's own where there is one.
+__device__ inline auto& followers_barrier() {
+  using Barrier = ::cuda::barrier<::cuda::thread_scope_block>;
+  __shared__ alignas(Barrier) unsigned char memory[sizeof(Barrier)];
+  return reinterpret_cast<Barrier&>(memory);
+}
+__device__ inline void meet_followers() { followers_barrier().arrive_and_wait(); }
 
 /// The state that enters the first block's first tile. What the segments before it make of a state
 /// comes into the places of the second tile's chunks, since a multiprocessor's loads come back in

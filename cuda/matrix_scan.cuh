@@ -33,7 +33,7 @@ namespace scangrad::cuda {
 template <class Block>
 __device__ void work(const Block& block) {
   Turns turns(block);
-  const auto prepare_and_reduce = [&](const typename Block::Turn& its) {
+  const auto prepare_and_reduce = [&](const Turn& its) {
     if (its.chunk.steps == 0) return;
     block.prepare(its.visit, its.chunk);
     reduce(block, its.visit, its.chunk);
@@ -93,6 +93,9 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
       operands[i] = static_cast<T>(0.0f);
     }
     __syncthreads();
+  }
+  if constexpr (Tile::ring) {
+    if (threadIdx.x == 0) init(&followers_barrier(), 32 * Tile::followers);
   }
 #if __CUDA_ARCH__ >= 900
   if (scan.team > 1) {

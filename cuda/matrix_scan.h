@@ -26,8 +26,9 @@ void scan_backward_in_tiles(const Tensor& da, const Tensor& db, const Tensor& d_
                             ScanPlan plan, bool starts_at_one);
 /// ScaledScanBackwardKernel.
 void scan_scaled_backward_in_tiles(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
-                                   const Tensor& scales, const Tensor& states,
-                                   const Tensor& initial, const Tensor& g, const Tensor& g_last,
-                                   const Tensor& cuts, ScanPlan plan);
+                                   const Tensor& states, const Tensor& exponents,
+                                   const Tensor& last_exponent, const Tensor& initial,
+                                   const Tensor& initial_exponent, const Tensor& g,
+                                   const Tensor& g_last, const Tensor& cuts, ScanPlan plan);
 
 }  // namespace scangrad::cuda

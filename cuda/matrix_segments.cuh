@@ -10,13 +10,13 @@ struct Growing {
   Carried<Block> rows;
   bool starts;
 
-  __device__ void begin(int first_row) {
-    *this = {};
-    if constexpr (!of_sum) {
-      for_all_runs(rows.x, first_row, [](int row, int column, auto& run) {
-        for (double* const value : run) *value = row == column++ ? 1.0 : 0.0;
-      });
-    }
+  /// With chunk w.
+  template <bool sums>
+  __device__ void begin(const Block& block, const Visit& visit, int w,
+                        const Total<Block, sums>& chunk, int first_row) {
+    starts = chunk.crosses;
+    rows = {load_fragment<false, 1, Block::NT>(block.shared(visit, w, of_sum), first_row),
+            of_sum ? 0 : chunk.exponent};
   }
   template <bool sums>
   __device__ void step_over(const Total<Block, sums>& total, int first_row) {
@@ -46,9 +46,10 @@ __device__ void write_total(const Block& block, int tile) {
   const Visit visit = block.first_visit();
   const int first_row = 16 * tile;
   Growing<Block, of_sum> total;
-  total.begin(first_row);
-  for_each_chunk<Block, of_sum>(block, visit, first_row,
-                                [&](const auto& chunk, int) { total.step_over(chunk, first_row); });
+  for_each_chunk<Block, of_sum>(block, visit, first_row, [&](const auto& chunk, int w) {
+    if (w == 0) return total.begin(block, visit, w, chunk, first_row);
+    total.step_over(chunk, first_row);
+  });
   total.rows.settle();
   const std::int64_t index = total_index(block, visit, visit.segment);
   store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.rows.x,

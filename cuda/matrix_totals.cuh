@@ -8,7 +8,7 @@ namespace scangrad::cuda {
 /// there already, where `goes_on`. Where a segment starts in it, R alone is what leaves it; or P,
 /// of the steps from there on, where there is no R.
 template <class Block>
-__device__ void reduce(const Block& block, const Visit& visit, const typename Block::Chunk& c,
+__device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
                        bool goes_on = false) {
   using Tile = typename Block::Tile;
   constexpr int NT = Block::NT;
@@ -55,35 +55,51 @@ __device__ void reduce(const Block& block, const Visit& visit, const typename Bl
     store_from<groups, groups>(block.sum(visit, block.warp), x);
   } else {
     typename Block::State x = {};
-    const auto take_exponents = [&](int step) {
-      if constexpr (Tile::scaled) {
-        const bool last = step + 1 == c.steps;
-        if (last || step % Tile::steps_of_slack == Tile::steps_of_slack - 1) {
-          exponent += take_exponent(x, last ? 0 : Tile::slack);
-        }
+    // How large x is, is seen after all but one of `turns` steps, and acted on after the last: so
+    // nothing waits for it.
+    constexpr int turns = Tile::scaled && NT <= 2 ? Tile::steps_of_slack : 1;
+    unsigned seen = 0;
+    const auto take_exponents = [&](int step, int turn) {
+      if constexpr (!Tile::scaled) return;
+      if (step + 1 == c.steps) {
+        exponent += take_exponent(x, 0);
+      } else if constexpr (turns > 1) {
+        if (turn == turns - 2) seen = upper_half(x);
+        if (turn < turns - 1) return;
+        const int taken = exponent_to_take(seen, Tile::slack);
+        if (taken != 0) multiply(x, two_to(-taken));
+        exponent += taken;
+      } else if (step % Tile::steps_of_slack == Tile::steps_of_slack - 1) {
+        exponent += take_exponent(x, Tile::slack);
       }
     };
     if (goes_on) {
       load_into<false, 0, row_groups<NT>>(x, block.product(visit, block.warp));
     } else {
       begin(x, 0);
-      take_exponents(0);
+      take_exponents(0, 0);
     }
-#pragma unroll(NT == 4 ? 1 : 2)
-    for (int step = second; step < c.steps; ++step) {
-      const bool is_cut = block.cut(c, step);
-      starts = starts || is_cut;
-      if (Tile::affine && starts) break;  // P does not count
-      typename Block::State y = {};
-      if (is_cut) {
-        begin(y, step);
-        exponent = 0;
-      } else {
-        block.apply_scale(x, c, step);
-        add_product<transposed>(y, x, element(step));
+#pragma unroll(NT == 4 || turns > 1 ? 1 : 2)
+    for (int first = second; first < c.steps; first += turns) {
+#pragma unroll
+      for (int turn = 0; turn < turns; ++turn) {
+        const int step = first + turn;
+        if (turn > 0 && step >= c.steps) break;
+        const bool is_cut = block.cut(c, step);
+        starts = starts || is_cut;
+        if (Tile::affine && starts) break;  // P does not count
+        typename Block::State y = {};
+        if (is_cut) {
+          begin(y, step);
+          exponent = 0;
+          seen = 0;
+        } else {
+          block.apply_scale(x, c, step);
+          add_product<transposed>(y, x, element(step));
+        }
+        x = y;
+        take_exponents(step, turn);
       }
-      x = y;
-      take_exponents(step);
     }
     store_fragment(block.product(visit, block.warp), x);
     if constexpr (Tile::affine) {
@@ -188,7 +204,7 @@ struct Carried {
   template <bool adds, bool sums, class F>
   __device__ void step_over(const Total<Block, sums>& total, int first_row, F leave,
                             bool settles = true) {
-    constexpr bool late = Block::Tile::scaled && Block::NT == 4;
+    constexpr bool late = Block::Tile::scaled && Block::NT != 2;
     if (!Block::is_plain && total.crosses && (adds || !Block::Tile::affine)) {
       if constexpr (late) settle();
       leave(*this);

@@ -20,14 +20,13 @@ __device__ typename Block::State load_entering(const Block& block, const Visit& 
 /// How many steps a worker makes. What leaves its last one the followers know already, and the
 /// worker of the next chunk writes it; only after a sequence's last step there is none.
 template <class Block>
-__device__ int steps_to_make(const Block& block, const typename Block::Chunk& c) {
+__device__ int steps_to_make(const Block& block, const Chunk& c) {
   return block.is_last(c) ? c.steps : c.steps - 1;
 }
 
 /// The state that enters a chunk is that after the step before, and is written here.
 template <class Block>
-__device__ void walk_forward(const Block& block, const Visit& visit,
-                             const typename Block::Chunk& c) {
+__device__ void walk_forward(const Block& block, const Visit& visit, const Chunk& c) {
   constexpr int NT = Block::NT;
   auto x = load_entering(block, visit);
   const std::int64_t size = block.size_of_state();
@@ -87,71 +86,112 @@ __device__ typename Block::State entering_scaled(const Block& block, const Visit
 }
 
 template <class Block>
-__device__ void walk_scaled(const Block& block, const Visit& visit,
-                            const typename Block::Chunk& c) {
+__device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk& c) {
   using T = typename Block::T;
+  using State = typename Block::State;
   const auto& scan = block.scan;
+  const int lane = static_cast<int>(threadIdx.x % 32);
   int exponent = 0;
   auto x = entering_scaled(block, visit, exponent);
   int told = exponent, own = 0;  // 2^told is what is written, 2^own x's part of that
-  const auto measure = [&] {
-    const int field = exponent_field<T>(x, upper_half(x));
+  const auto measure = [&](const State& of, unsigned upper) {
+    const int field = exponent_field<T>(of, upper);
     own = is_normal(field) ? ::min(field - 1023, 1022) : 0;
     if (is_normal(field)) told = exponent + own;  // of 0, ∞ and NaN it stays what it was
   };
   const std::int64_t size = block.size_of_state();
-  const auto tell = [&](T* mantissa, std::int32_t* its_exponent) {
-    store_state(block, mantissa, x, two_to(-own));
-    if (threadIdx.x % 32 == 0) *its_exponent = told;
+  const std::int64_t by = block.signed_by_direction(scan.layout.inner);
+  const auto tell = [&](int step) {
+    const std::int64_t to = block.place_of_step(c, step);
+    store_state(block, scan.states + to * size, x, two_to(-own));
+    if (lane == 0) scan.exponents[to] = told;
   };
   const auto tell_before = [&](int step) {
     const bool is_cut = block.cut(c, step);
     if (is_cut) {
       block.fill_identity(x, 0);
       exponent = told = 0;
-      measure();
+      measure(x, upper_half(x));
     }
     if (!block.exclusive()) return;
-    const std::int64_t to = block.place_of_step(c, step);
     if (c.first + step == 0 && !is_cut) {
       // The initial state is returned as it was given.
       told = scan.initial_exponent != nullptr ? scan.initial_exponent[visit.sequence] : 0;
       own = told - exponent;
     }
-    tell(scan.states + to * size, scan.exponents + to);
+    tell(step);
   };
-  const auto tell_after = [&](int step) {
-    if (block.exclusive()) return;
-    const std::int64_t to = block.place_of_step(c, step);
-    tell(scan.states + to * size, scan.exponents + to);
+  const auto settle = [&] {
+    if (abs(own) <= Block::Tile::slack) return;
+    multiply(x, two_to(-own));
+    exponent += own;
+    own = 0;
   };
   if (c.first > 0) {
-    measure();
-    tell_after(-1);
+    measure(x, upper_half(x));
+    if (!block.exclusive()) tell(-1);
   }
   const int made = steps_to_make(block, c);
-  for (int step = 0; step < made; ++step) {
+  int step = 0;
+  // To see how large x has become takes as long as a product of order 8: there x goes through
+  // several steps before that.
+  if constexpr (Block::is_plain && Block::NT == 1) {
+    constexpr int count = Block::Tile::steps_of_slack;
+    int its_told = 0;  // of the step whose number is the lane's
+    for (; step + count <= made; step += count) {
+      State after[count];
+      unsigned uppers[count];
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        after[i] = {};
+        add_product<false>(after[i], i == 0 ? x : after[i - 1], block.matrix(visit, step + i));
+      }
+      bool usual = true;
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        uppers[i] = upper_half(after[i]);
+        usual = usual && says_exponent<T>(uppers[i]);
+      }
+      int its_own[count];
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        if (usual) {
+          own = static_cast<int>(uppers[i] >> 20) - 1023;
+          told = exponent + own;
+        } else {
+          measure(after[i], uppers[i]);
+        }
+        its_own[i] = own;
+        if (lane == step + i) its_told = told;
+      }
+      T* to = scan.states + block.place_of_step(c, step) * size;
+#pragma unroll
+      for (int i = 0; i < count; ++i, to += by * size) {
+        store_state(block, to, after[i], two_to(-its_own[i]));
+      }
+      x = after[count - 1];
+      settle();
+    }
+    if (lane < step) scan.exponents[block.place_of_step(c, lane)] = its_told;
+  }
+  for (; step < made; ++step) {
     tell_before(step);
-    typename Block::State y = {};
+    State y = {};
     add_product<false>(y, x, block.matrix(visit, step));
     x = y;
-    measure();
-    if (abs(own) > Block::Tile::slack) {
-      multiply(x, two_to(-own));
-      exponent += own;
-      own = 0;
-    }
-    tell_after(step);
+    measure(x, upper_half(x));
+    settle();
+    if (!block.exclusive()) tell(step);
   }
   if (made < c.steps) return tell_before(made);
-  tell(scan.last + visit.sequence * size, scan.last_exponent + visit.sequence);
+  store_state(block, scan.last + visit.sequence * size, x, two_to(-own));
+  if (lane == 0) scan.last_exponent[visit.sequence] = told;
 }
 
 /// With x the cotangent of the state after a step: db = x, da = (the state before)ᵀ x, and before
 /// the step it is x aᵀ and the gradient from outside (docs/scan.md).
 template <class Block>
-__device__ void walk_backward(const Block& block, const Visit& visit,
-                              const typename Block::Chunk& c) {
+__device__ void walk_backward(const Block& block, const Visit& visit, const Chunk& c) {
   constexpr int NT = Block::NT;
   using State = typename Block::State;
   const auto& scan = block.scan;
@@ -202,8 +242,7 @@ __device__ void walk_backward(const Block& block, const Visit& visit,
 /// The same where followers have left the cotangent of the state after each step in the place of
 /// the gradient that it is made of.
 template <class Block>
-__device__ void pull_back_steps(const Block& block, const Visit& visit,
-                                const typename Block::Chunk& c) {
+__device__ void pull_back_steps(const Block& block, const Visit& visit, const Chunk& c) {
   constexpr int NT = Block::NT;
   if (!Block::is_plain && block.scan.da == nullptr) return;
   const int n = block.order();
@@ -219,7 +258,7 @@ __device__ void pull_back_steps(const Block& block, const Visit& visit,
 }
 
 template <class Block>
-__device__ void walk(const Block& block, const Visit& visit, const typename Block::Chunk& c) {
+__device__ void walk(const Block& block, const Visit& visit, const Chunk& c) {
   if constexpr (Block::Tile::by_steps) {
     pull_back_steps(block, visit, c);
   } else if constexpr (Block::Tile::backward) {

@@ -241,10 +241,12 @@ void matrix_backward(const Tensor& da, const Tensor& db, const Tensor& d_initial
 }
 
 bool scaled_backward(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
-                     const Tensor& scales, const Tensor& states, const Tensor& initial,
-                     const Tensor& g, const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
+                     const Tensor& states, const Tensor& exponents, const Tensor& last_exponent,
+                     const Tensor& initial, const Tensor& initial_exponent, const Tensor& g,
+                     const Tensor& g_last, const Tensor& cuts, ScanPlan plan) {
   if (!fit_in_tiles(states)) return false;
-  scan_scaled_backward_in_tiles(dm, d_initial, m, scales, states, initial, g, g_last, cuts, plan);
+  scan_scaled_backward_in_tiles(dm, d_initial, m, states, exponents, last_exponent, initial,
+                                initial_exponent, g, g_last, cuts, plan);
   return true;
 }
 

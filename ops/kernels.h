@@ -168,13 +168,14 @@ using ScanBackwardKernel = void(const Tensor& da, const Tensor& db, const Tensor
                                 const Tensor& a, const Tensor& states, const Tensor& initial,
                                 const Tensor& g, const Tensor& g_last, const Tensor& cuts,
                                 ScanPlan plan);
-/// The gradients of a matmul_scan of steps m_t scale_t, in one pass, by devices that can; may be
-/// null. `false`, and nothing done, where it is not for these operands. scales: (outer, T, inner,
-/// 1, 1), of m's dtype; the rest as above.
+/// The gradients of a ScaledScanKernel's mantissas, whose steps are of m_t 2^k, k what a step took
+/// out of the exponent; in one pass, by devices that can; may be null. `false`, and nothing done,
+/// where it is not for these operands, which are as above.
 using ScaledScanBackwardKernel = bool(const Tensor& dm, const Tensor& d_initial, const Tensor& m,
-                                      const Tensor& scales, const Tensor& states,
-                                      const Tensor& initial, const Tensor& g, const Tensor& g_last,
-                                      const Tensor& cuts, ScanPlan plan);
+                                      const Tensor& states, const Tensor& exponents,
+                                      const Tensor& last_exponent, const Tensor& initial,
+                                      const Tensor& initial_exponent, const Tensor& g,
+                                      const Tensor& g_last, const Tensor& cuts, ScanPlan plan);
 /// states, last ← the matmul_scan of the matrices that `form` (ops/matrix_form.h) makes of x,
 /// (outer, T, inner, n, n), which are never in memory; by devices that can, as above.
 using FormScanKernel = bool(const Tensor& states, const Tensor& last, const Tensor& x,

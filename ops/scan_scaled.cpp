@@ -16,8 +16,9 @@ Tensor step_scales(const Tensor& exponents, const Tensor& first, const Tensor& l
     // The exponent after a segment was not returned, nor the state: it has no gradient to scale.
     after = cut_states(adjoint_cuts(cuts, plan), before, shifted(exponents, last, plan.reverse));
   } else {
-    before =
-        cut_states(cuts, zeros({}, exponents.options()), shifted(exponents, first, !plan.reverse));
+    const Tensor zero = zeros({}, exponents.options());
+    const Tensor start = first.defined() ? first : zeros(last.shape(), exponents.options());
+    before = cut_states(cuts, zero, shifted(exponents, start, !plan.reverse));
   }
   const Tensor two = full({}, 2, like);
   return unsqueeze(unsqueeze(pow(two, cast(before - after, like.dtype)), -1), -1);
@@ -27,16 +28,19 @@ Tensor step_scales(const Tensor& exponents, const Tensor& first, const Tensor& l
 /// scale_t). So its gradients are theirs.
 Tensors scaled_gradients(const Backward& context, ScanPlan plan) {
   const Tensor &m = context.saved[0], &initial = context.saved[1], &states = context.saved[2],
-               &cuts = context.saved[3], &scales = context.saved[4];
+               &cuts = context.saved[3], &exponents = context.saved[4],
+               &last_exponent = context.saved[5], &first = context.saved[6];
   ScaledScanBackwardKernel* const fused = kernels(m.device()).matmul_scan_scaled_backward;
   if (fused != nullptr && !context.create_graph) {
     const Tensor g = contiguous(context.grads[0]), g_last = contiguous(context.grads[1]);
     const Tensor dm = context.needs[0] ? empty_like(m) : Tensor{};
     const Tensor d_initial = context.needs[1] ? empty_like(g_last) : Tensor{};
-    if (fused(dm, d_initial, m, scales, states, initial, g, g_last, cuts, plan)) {
+    if (fused(dm, d_initial, m, states, exponents, last_exponent, initial, first, g, g_last, cuts,
+              plan)) {
       return {dm, d_initial};
     }
   }
+  const Tensor scales = step_scales(exponents, first, last_exponent, cuts, plan, m.options());
   const Tensors plain = matmul_scan_gradients({context.grads,
                                                {m * scales, initial, states, cuts},
                                                {context.needs[0], false, context.needs[1]},
@@ -71,21 +75,20 @@ ScaledScanResult matmul_scan_scaled(const Tensor& m, const ScanOptions& options,
   const Shape& steps = x.shape();  // (outer, T, inner, n, n)
   const Tensor first = initial_exponent.defined()
                            ? contiguous(reshape(initial_exponent, {steps[0], steps[2]}))
-                           : zeros({steps[0], steps[2]}, exponent_options);
+                           : Tensor{};
   if (m.numel() == 0) {  // nothing to normalise
     const auto [states, last] = matmul_scan(m, options);
-    return {states, zeros(leading, exponent_options), last, reshape(first, exponent_shape)};
+    const Tensor last_exponent =
+        first.defined() ? reshape(first, exponent_shape) : zeros(exponent_shape, exponent_options);
+    return {states, zeros(leading, exponent_options), last, last_exponent};
   }
   const Tensor states = empty_like(x), exponents = empty(steps.slice(0, 3), exponent_options);
   const Tensor last = empty({steps[0], steps[2], steps[3], steps[4]}, x.options());
   const Tensor last_exponent = empty({steps[0], steps[2]}, exponent_options);
   kernel_for(op, m.device(), &Kernels::matmul_scan_scaled)(states, exponents, last, last_exponent,
                                                            x, initial, first, cuts, plan);
-  Tensor scales;
-  if (will_record({x, initial})) {
-    scales = step_scales(exponents, first, last_exponent, cuts, plan, x.options());
-  }
-  record(op, {x, initial}, {states, last}, {x, initial, states, cuts, scales},
+  record(op, {x, initial}, {states, last},
+         {x, initial, states, cuts, exponents, last_exponent, first},
          [plan](const Backward& context) { return scaled_gradients(context, plan); });
   const ScanResult result = layout.result({states, last});
   return {result.states, reshape(exponents, leading), result.last,

@@ -5,9 +5,6 @@
 # or was reported. PARTs: tests memcheck racecheck initcheck synccheck (all if none is given).
 # initcheck does not see what bulk copies store: that it reports reads of bf16 matrix products, which
 # cuBLAS stores so, says nothing.
-# racecheck reports of rings (matrix_ring.cuh) that workers read what followers write. A barrier of
-# the whole block is in between; that the tool loses count of it where two warps have another one as
-# well is likely, and not proved.
 # SCANGRAD_JOBS: how many processes at a time; left out, one for each core.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,6 +2,7 @@
 // Whatever the order, the length and the options, states and gradients are those of a plain loop in
 // float64.
 #include <scangrad/autograd/engine.h>
+#include <scangrad/core/graph_capture.h>
 #include <scangrad/ops/creation.h>
 #include <scangrad/ops/elementwise.h>
 #include <scangrad/ops/join.h>
@@ -265,6 +266,57 @@ TEST_CASE("cuda: a scaled state that lies where the matrices damp it is the CPU'
     INFO("n " << n);
     CHECK(scaled_distance(got.states, got.exponents, expected.states, expected.exponents) < 1e-6);
     CHECK(min(amax(abs(got.states), {-2, -1})).item<float>() >= 1);
+  }
+}
+
+// So that a look at how large the state is comes in time.
+TEST_CASE("cuda: a scaled scan of matrices as large and as small as float32 allows is the CPU's") {
+  if (!has_cuda()) return;
+  for (const std::int64_t n : {4, 8, 16, 32}) {
+    for (const std::int64_t in_turn : {1, 3, 11}) {  // steps that grow, and as many that shrink
+      const std::int64_t steps = compute_sanitizer() ? 100 : 600;
+      std::vector<double> factors;
+      for (std::int64_t t = 0; t < steps; ++t) {
+        factors.push_back(t / in_turn % 2 == 0 ? 0x1p120 : 0x1p-120);
+      }
+      const Tensor m = cast(
+          (eye(n, {f64}) + random({5, steps, n, n}, 1, 0.1)) * from(factors, {steps, 1, 1}), f32);
+      const ScaledScanResult expected = matmul_scan_scaled(cast(m, f64), {.dim = 1});
+      const ScaledScanResult got = matmul_scan_scaled(to(m, Device::cuda()), {.dim = 1});
+      INFO("n " << n << ", " << in_turn << " in turn");
+      CHECK(scaled_distance(got.states, got.exponents, expected.states, expected.exponents) < 1e-5);
+      CHECK(scaled_distance(got.last, got.last_exponent, expected.last, expected.last_exponent) <
+            1e-5);
+      CHECK(min(amax(abs(got.states), {-2, -1})).item<float>() >= 1);
+    }
+  }
+}
+
+// Two kernels, the second of which starts early and waits itself.
+TEST_CASE("cuda: a captured scan of few long sequences gives what it gives otherwise") {
+  if (!has_cuda()) return;
+  const std::int64_t steps = compute_sanitizer() ? 1000 : 3000;
+  for (const std::int64_t n : {8, 16, 32}) {
+    const Tensor m =
+        cast(to(eye(n, {f64}) + random({8, steps, n, n}, 1, 0.01), Device::cuda()), f32);
+    const Tensor x = zeros_like(m).requires_grad_();
+    Tensor states, gradient;
+    const auto work = [&] {
+      states = matmul_scan(x, {.dim = 1}).states;
+      gradient = grad(Tensors{states}, Tensors{x}, {.grad_outputs = {ones_like(m)}})[0];
+    };
+    Tensor input = x.detach();
+    copy_(input, m);
+    work();
+    const Tensor expected = states.detach(), expected_gradient = gradient;
+    GraphCapture captured(Device::cuda(), work);
+    for (int run = 0; run < 4; ++run) {
+      copy_(input, run % 2 == 0 ? m * 0.5 : m);
+      captured.run();
+    }
+    INFO("n " << n);
+    CHECK(all(eq(states.detach(), expected)).item<bool>());
+    CHECK(all(eq(gradient, expected_gradient)).item<bool>());
   }
 }
 
