@@ -120,6 +120,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
       store_fragment(block.sum(visit, block.warp), x);
     }
   }
+  if constexpr (Tile::only_totals) __syncwarp();  // all have read what went before
   if (threadIdx.x % 32 == 0) {
     block.crosses(visit, block.warp) = starts;
     block.exponent(visit, block.warp) = exponent;

@@ -35,6 +35,7 @@ plant train/a.cpp '<scangrad/models/b.h>' 0
 plant tools/a.cpp '<scangrad/train/b.h>' 0
 plant core/a.cpp '<fmt/format.h>' 0
 plant cuda/a.cu '<scangrad/ops/functors.h>' 0
+plant cuda/a.cuh '<cuda/barrier>' 0
 plant tests/ops/a.cpp '<scangrad/tests/support/catch.h>' 0
 plant core/a.h '<scangrad/ops/b.h>' 1
 plant autograd/a.cpp '<scangrad/ops/b.h>' 1
@@ -52,6 +53,8 @@ plant core/a.cpp '<core/b.h>' 1
 plant train/a.h '<nlohmann/json.hpp>' 1
 plant core/a.h '  <fmt/format.h>' 1
 plant core/a.h '<cuda_runtime.h>' 1
+plant core/a.h '<cuda/barrier>' 1
+plant cuda/a.cu '<cuda/b.cuh>' 1
 
 # An internal header may include fmt, and no public header may include it.
 mkdir -p "$tree/core"
