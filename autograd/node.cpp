@@ -25,6 +25,13 @@ TensorMeta meta_of(const Tensor& tensor) {
   return tensor.defined() ? TensorMeta{tensor.shape(), tensor.options()} : TensorMeta{};
 }
 
+/// Must `record` keep anything: recording is on and one of `inputs` wants a gradient?
+bool will_record(const Tensors& inputs) {
+  return grad_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) {
+           return t.defined() && t.requires_grad();
+         });
+}
+
 }  // namespace
 
 Tensor Backward::added(std::size_t i) const {
@@ -83,12 +90,6 @@ Tensors Node::unpack_saved() {
 void Node::release() {
   backward = nullptr;
   saved.clear();
-}
-
-bool will_record(const Tensors& inputs) {
-  return grad_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) {
-           return t.defined() && t.requires_grad();
-         });
 }
 
 void record(const char* name, const Tensors& inputs, const Tensors& outputs, const Tensors& saved,

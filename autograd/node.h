@@ -83,9 +83,6 @@ void record(const char* name, const Tensors& inputs, const Tensors& outputs, con
 Tensor record(const char* name, const Tensors& inputs, const Tensor& output, const Tensors& saved,
               BackwardFunction backward);
 
-/// Must `record` keep anything: recording is on and one of `inputs` wants a gradient?
-bool will_record(const Tensors& inputs);
-
 /// Declares an in-place edit of `target` from `source`, which makes a new version. In-place edits
 /// are not recorded: while recording is on they are an error where `target` or `source` wants its
 /// gradient, which would come out wrong. Throws GradError naming `op`, and ValueError where

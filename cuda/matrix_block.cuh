@@ -207,7 +207,8 @@ struct MatrixBlock {
 
   // ---- operands
 
-  /// Of the states before and after a step in the forward pass. They are on their way.
+  /// Exponents of the states before and after a step in the forward pass, which are on their way:
+  /// step_scales (ops/scan_scaled.cpp) has the same of all steps.
   __device__ void begin_exponents(const Visit& visit, Chunk& c, int step) const {
     const auto returned = [&](int at) { return scan.exponents[place_of_step(c, at)]; };
     if (exclusive()) {  // then the last state of a segment was not returned

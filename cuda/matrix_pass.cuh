@@ -86,7 +86,8 @@ struct MatrixTile {
   /// After how many steps a follower looks how far the state is from 1, if chunks are that short.
   /// In between it may be damped, beside what P's largest elements do, by 2^(slack - 1022) in all.
   static constexpr int steps_between_looks = 12;
-  /// For how many steps one need not look: 2^±slack times so many elements of T is a float64.
+  /// After how many steps to look: 2^±slack times so many elements of T is a float64, and times one
+  /// more, since what is seen may be acted on a step later.
   static constexpr int steps_of_slack = sizeof(T) == 8 ? 1 : 4;
   static constexpr int buffers = 3;  // of operands: walked, reduced, on the way
   /// What a follower's lane hands over: its part of 16 rows, and of a scaled state the exponent.

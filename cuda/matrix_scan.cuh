@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
     }
     __syncthreads();
   }
-  if constexpr (Tile::ring) {
+  if constexpr (Tile::ring) {  // which has more than one block, and meets below
     if (threadIdx.x == 0) init(&followers_barrier(), 32 * Tile::followers);
   }
 #if __CUDA_ARCH__ >= 900

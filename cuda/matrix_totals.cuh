@@ -205,7 +205,7 @@ struct Carried {
   template <bool adds, bool sums, class F>
   __device__ void step_over(const Total<Block, sums>& total, int first_row, F leave,
                             bool settles = true) {
-    constexpr bool late = Block::Tile::scaled && Block::NT != 2;
+    constexpr bool late = Block::Tile::scaled && Block::NT == 4;
     if (!Block::is_plain && total.crosses && (adds || !Block::Tile::affine)) {
       if constexpr (late) settle();
       leave(*this);

@@ -100,11 +100,13 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
     if (is_normal(field)) told = exponent + own;  // of 0, ∞ and NaN it stays what it was
   };
   const std::int64_t size = block.size_of_state();
-  const std::int64_t by = block.signed_by_direction(scan.layout.inner);
+  const auto write = [&](T* mantissa, std::int32_t* its_exponent) {
+    store_state(block, mantissa, x, two_to(-own));
+    if (lane == 0) *its_exponent = told;
+  };
   const auto tell = [&](int step) {
     const std::int64_t to = block.place_of_step(c, step);
-    store_state(block, scan.states + to * size, x, two_to(-own));
-    if (lane == 0) scan.exponents[to] = told;
+    write(scan.states + to * size, scan.exponents + to);
   };
   const auto tell_before = [&](int step) {
     const bool is_cut = block.cut(c, step);
@@ -164,9 +166,10 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
         its_own[i] = own;
         if (lane == step + i) its_told = told;
       }
+      const std::int64_t by = block.signed_by_direction(scan.layout.inner) * size;
       T* to = scan.states + block.place_of_step(c, step) * size;
 #pragma unroll
-      for (int i = 0; i < count; ++i, to += by * size) {
+      for (int i = 0; i < count; ++i, to += by) {
         store_state(block, to, after[i], two_to(-its_own[i]));
       }
       x = after[count - 1];
@@ -184,8 +187,7 @@ __device__ void walk_scaled(const Block& block, const Visit& visit, const Chunk&
     if (!block.exclusive()) tell(step);
   }
   if (made < c.steps) return tell_before(made);
-  store_state(block, scan.last + visit.sequence * size, x, two_to(-own));
-  if (lane == 0) scan.last_exponent[visit.sequence] = told;
+  write(scan.last + visit.sequence * size, scan.last_exponent + visit.sequence);
 }
 
 /// With x the cotangent of the state after a step: db = x, da = (the state before)ᵀ x, and before
