@@ -191,10 +191,13 @@ struct MatrixBlock {
     const Layout& layout = scan.layout;
     const std::int64_t first = first_step(visit, warp), left = steps_from(visit, first);
     const std::int64_t t = Tile::backward == layout.reverse ? first : layout.count - 1 - first;
-    // 32-bit division, which is much cheaper: there are fewer sequences.
     const auto sequence = static_cast<unsigned>(visit.sequence),
                inner = static_cast<unsigned>(layout.inner);
-    const unsigned outer = sequence / inner, within = sequence % inner;
+    unsigned outer = sequence, within = 0;
+    if (inner > 1) {  // 32-bit division, which is much cheaper: there are fewer sequences
+      outer = sequence / inner;
+      within = sequence % inner;
+    }
     const std::int64_t row = outer * layout.count + t;
     const bool* const cuts = layout.cuts == nullptr
                                  ? nullptr

@@ -92,8 +92,8 @@ __device__ void take_state(const Block& block, const Visit& visit, Carried<Block
 template <class Block>
 __device__ Handover::Place place_in_next(const Block& block, const Visit& visit) {
 #if __CUDA_ARCH__ >= 900
-  return block.handover.template place_in<Block::Tile::pieces>((block.member + 1) % block.scan.team,
-                                                               visit.number);
+  const int next = block.member + 1 < block.scan.team ? block.member + 1 : 0;
+  return block.handover.template place_in<Block::Tile::pieces>(next, visit.number);
 #else
   return {};
 #endif

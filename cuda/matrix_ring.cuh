@@ -107,41 +107,53 @@ __device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<B
         gathered.store(block, visit, first + i);
       });
   meet_followers();
-  // And what all make, in the place of the first half's.
-  ChunkTotal before, total;
-  if (!leads && first < end) {
-    load_chunk(block, visit, first - 1, 0, before);
-    load_chunk(block, visit, end - 1, 0, total);
-    gathered.begin(block, visit, first - 1, before);
+  const auto load_made = [&](ChunkTotal& its, int i) { load_chunk(block, visit, i, 0, its); };
+  // What each multiplies the state by first: the second follower, by what the first half makes of
+  // it; the first one, by what the tile makes, which it finds, and leaves where the second half's
+  // was, since as a right operand it has to come from there.
+  ChunkTotal total;
+  const bool halves = chunks > most;
+  if (!leads) {
+    if (halves) load_made(total, first - 1);
+  } else if (halves) {
+    load_made(total, chunks - 1);
     gathered.step_over(total);
-    gathered.store(block, visit, first - 1);
+    gathered.store(block, visit, chunks - 1);
+    __syncwarp();
+    load_made(total, chunks - 1);
+  } else if (chunks > 0) {
+    load_made(total, end - 1);
   }
-  meet_followers();
-  if (leads && chunks > 0) load_chunk(block, visit, end - 1, 0, total);
+  const int others = end - first - 1;
+  const auto load_other = [&](ChunkTotal& its, int i) { load_made(its, end - 2 - i); };
+  // From here to give_state is what the whole ring waits for: nothing there that can be before it.
   const auto next = place_in_next(block, visit);
-  if (gets) {
-    Carried<Block> given;
-    take_state(block, visit, given);
-    if (!begins(block, visit)) state = given;
+  const bool gives = block.member + 1 < block.scan.team || block.exists(block.next(visit));
+  if (!begins(block, visit)) {
+    take_state(block, visit, state);
+  } else if (gets) {
+    Carried<Block> of_no_use;
+    take_state(block, visit, of_no_use);
   }
   if (leads) {
-    Carried<Block> after = state;
-    if (chunks > 0) after.template step_over<affine>(total, 0, [](auto&) {});
-    if (block.member + 1 < block.scan.team || block.exists(block.next(visit))) {
-      give_state(after, next);
+    if (chunks > 0) {
+      Carried<Block> after = state;
+      after.template step_over<affine>(total, 0, [](auto&) {});
+      if (gives) give_state(after, next);
+    } else if (gives) {
+      give_state(state, next);
     }
   }
-  meet_followers();  // the next block waits for the first of them alone
-  if (!leads && first < end) state.template step_over<affine>(before, 0, [](auto&) {});
+  // The next block waits for the first one alone; and each has read what lies where the other now
+  // leaves states.
+  meet_followers();
+  if (!leads && halves) state.template step_over<affine>(total, 0, [](auto&) {});
   // From the half's last chunk on, whose place holds what no other needs.
-  for_each_total<Block, affine>(
-      end - first - 1,
-      [&](ChunkTotal& its, int i) { load_chunk(block, visit, end - 2 - i, 0, its); },
-      [&](const ChunkTotal& its, int i) {
-        Carried<Block> entering = state;
-        entering.template step_over<affine>(its, 0, [](auto&) {});
-        leave_entering(block, visit, end - 1 - i, 0, entering);
-      });
+  for_each_total<Block, affine>(others, load_other, [&](const ChunkTotal& its, int i) {
+    Carried<Block> entering = state;
+    entering.template step_over<affine>(its, 0, [](auto&) {});
+    leave_entering(block, visit, end - 1 - i, 0, entering);
+  });
   if (first < end) leave_entering(block, visit, first, 0, state);
 }
 template <class Block>

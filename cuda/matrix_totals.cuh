@@ -20,8 +20,9 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
     }
     return;
   }
-  bool starts = goes_on ? block.crosses(visit, block.warp) != 0 : block.cut(c, 0);
-  int exponent = goes_on ? block.exponent(visit, block.warp) : 0;
+  constexpr bool marked = !Block::is_plain || Tile::scaled;  // else nobody asks for the marks
+  bool starts = marked && (goes_on ? block.crosses(visit, block.warp) != 0 : block.cut(c, 0));
+  int exponent = marked && goes_on ? block.exponent(visit, block.warp) : 0;
   const int second = goes_on ? 0 : 1;
   const auto element = [&](int step) { return block.matrix(visit, step); };
   const auto begin = [&](auto& x, int step) {
@@ -121,7 +122,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
     }
   }
   if constexpr (Tile::only_totals) __syncwarp();  // all have read what went before
-  if (threadIdx.x % 32 == 0) {
+  if (marked && threadIdx.x % 32 == 0) {
     block.crosses(visit, block.warp) = starts;
     block.exponent(visit, block.warp) = exponent;
   }
