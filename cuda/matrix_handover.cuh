@@ -32,8 +32,8 @@ struct Handover {
   template <int pieces>
   __device__ Place place_in(unsigned rank, unsigned number) const {
     const auto there = [rank](unsigned address) {
-      unsigned result;  // volatile: found before a state is waited for, and not after
-      asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(rank));
+      unsigned result;
+      asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(result) : "r"(address), "r"(rank));
       return result;
     };
     return {there(place<pieces>(number)), there(barrier(number))};

@@ -97,35 +97,35 @@ __device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<B
   // The first block gets a state in each wave but the first, of use or not.
   const bool gets = block.member > 0 || visit.number > 0;
   if (leads && gets) expect_state(block, visit);
+  const auto load = [&](ChunkTotal& its, int i) { load_chunk(block, visit, i, 0, its); };
   // What chunks of the half make up to each, in the places of what each makes alone.
   Gathered<Block> gathered;
   for_each_total<Block, affine>(
-      end - first, [&](ChunkTotal& total, int i) { load_chunk(block, visit, first + i, 0, total); },
+      end - first, [&](ChunkTotal& total, int i) { load(total, first + i); },
       [&](const ChunkTotal& chunk, int i) {
         if (i == 0) return gathered.begin(block, visit, first, chunk);
         gathered.step_over(chunk);
         gathered.store(block, visit, first + i);
       });
   meet_followers();
-  const auto load_made = [&](ChunkTotal& its, int i) { load_chunk(block, visit, i, 0, its); };
   // What each multiplies the state by first: the second follower, by what the first half makes of
   // it; the first one, by what the tile makes, which it finds, and leaves where the second half's
   // was, since as a right operand it has to come from there.
   ChunkTotal total;
   const bool halves = chunks > most;
   if (!leads) {
-    if (halves) load_made(total, first - 1);
+    if (halves) load(total, first - 1);
   } else if (halves) {
-    load_made(total, chunks - 1);
+    load(total, chunks - 1);
     gathered.step_over(total);
     gathered.store(block, visit, chunks - 1);
     __syncwarp();
-    load_made(total, chunks - 1);
+    load(total, chunks - 1);
   } else if (chunks > 0) {
-    load_made(total, end - 1);
+    load(total, end - 1);
   }
   const int others = end - first - 1;
-  const auto load_other = [&](ChunkTotal& its, int i) { load_made(its, end - 2 - i); };
+  const auto load_other = [&](ChunkTotal& its, int i) { load(its, end - 2 - i); };
   // From here to give_state is what the whole ring waits for: nothing there that can be before it.
   const auto next = place_in_next(block, visit);
   const bool gives = block.member + 1 < block.scan.team || block.exists(block.next(visit));
