@@ -15,14 +15,6 @@
 // columns does not mind the order.
 namespace scangrad::cuda {
 
-struct Lane {
-  int g, q;
-};
-__device__ inline Lane lane_of_warp() {
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  return {lane / 4, lane % 4};
-}
-
 /// Rows 8i + g and columns column_of(j, 2q + u) of a matrix are values[i][j][u], i < 2 MT.
 template <int MT, int NT>
 struct Fragment {
@@ -51,16 +43,20 @@ inline constexpr int tile_pairs = (NT + 1) / 2;
 template <int NT>
 inline constexpr int in_pair = NT == 1 ? 1 : 2;
 
-/// c (16 × 8) += a (16 × 8) b (8 × 8), c's upper and lower rows apart.
-__device__ inline void multiply_add(double (&upper)[2], double (&lower)[2],
-                                    const double (&a_upper)[2], const double (&a_lower)[2],
-                                    const double (&b)[2]) {
+/// c (16 × 8) += a (16 × 8) b (8 × 8), c's upper and lower rows apart; or only the upper ones,
+/// which takes half as long.
+template <bool lower_too = true>
+__device__ void multiply_add(double (&upper)[2], double (&lower)[2], const double (&a_upper)[2],
+                             const double (&a_lower)[2], const double (&b)[2]) {
 #if __CUDA_ARCH__ >= 900
-  asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+d"(upper[0]), "+d"(upper[1]), "+d"(lower[0]), "+d"(lower[1])
-      : "d"(a_upper[0]), "d"(a_lower[0]), "d"(a_upper[1]), "d"(a_lower[1]), "d"(b[0]), "d"(b[1]));
-#else
+  if constexpr (lower_too) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+d"(upper[0]), "+d"(upper[1]), "+d"(lower[0]), "+d"(lower[1])
+        : "d"(a_upper[0]), "d"(a_lower[0]), "d"(a_upper[1]), "d"(a_lower[1]), "d"(b[0]), "d"(b[1]));
+    return;
+  }
+#endif
   const auto half = [](double(&c)[2], double a, double by) {
     asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
         : "+d"(c[0]), "+d"(c[1])
@@ -68,9 +64,8 @@ __device__ inline void multiply_add(double (&upper)[2], double (&lower)[2],
   };
   for (int k = 0; k < 2; ++k) {
     half(upper, a_upper[k], b[k]);
-    half(lower, a_lower[k], b[k]);
+    if constexpr (lower_too) half(lower, a_lower[k], b[k]);
   }
-#endif
 }
 
 /// The right operand's share of a lane, rows of pair `pair` of tiles, all columns: b[k][j][u] for
@@ -111,35 +106,47 @@ __device__ void load_right(double (&b)[in_pair<NT>][NT][2], Matrix matrix, int p
   }
 }
 
-/// y += x · b for the share that `load_right` gave of each tile.
-template <int MT, int NT>
+template <bool transposed, int NT, Part part = Part::all, class Memory>
+__device__ void load_right(double (&b)[in_pair<NT>][NT][2], const OperandMatrix<Memory>& matrix,
+                           int /*pair*/) {
+  static_assert(NT == 2 && !transposed && part == Part::all);
+#pragma unroll
+  for (int k = 0; k < 2; ++k) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) read_two_at(b[k][j], matrix.memory, matrix.place_of_pair(k, j));
+  }
+}
+
+/// y += x · b for the share that `load_right` gave of each tile. With N = 8 the lower rows are left
+/// out unless `lower_too`.
+template <bool lower_too = false, int MT, int NT>
 __device__ void add_tile(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, const double (&b)[NT][2],
                          int tile) {
 #pragma unroll
   for (int m = 0; m < MT; ++m) {
 #pragma unroll
     for (int j = 0; j < NT; ++j) {
-      multiply_add(y.values[2 * m][j], y.values[2 * m + 1][j], x.values[2 * m][tile],
-                   x.values[2 * m + 1][tile], b[j]);
+      multiply_add<lower_too || (NT > 1)>(y.values[2 * m][j], y.values[2 * m + 1][j],
+                                          x.values[2 * m][tile], x.values[2 * m + 1][tile], b[j]);
     }
   }
 }
 /// y += x · matrix, or x · matrixᵀ, or of a part of the matrix.
-template <bool transposed, Part part = Part::all, int MT, int NT, class Matrix>
+template <bool transposed, Part part = Part::all, bool lower_too = false, int MT, int NT,
+          class Matrix>
 __device__ void add_product(Fragment<MT, NT>& y, const Fragment<MT, NT>& x, Matrix matrix) {
 #pragma unroll
   for (int pair = 0; pair < tile_pairs<NT>; ++pair) {
     double b[in_pair<NT>][NT][2];
     load_right<transposed, NT, part>(b, matrix, pair);
 #pragma unroll
-    for (int k = 0; k < in_pair<NT>; ++k) add_tile(y, x, b[k], 2 * pair + k);
+    for (int k = 0; k < in_pair<NT>; ++k) add_tile<lower_too>(y, x, b[k], 2 * pair + k);
   }
 }
 
 /// y += leftᵀ · right, both in shared memory, for square matrices: the sum is over rows.
-template <int NT, Part part = Part::all, class T, class S>
-__device__ void add_transposed_product(Fragment<row_tiles<NT>, NT>& y, const T* left,
-                                       const S* right) {
+template <int NT, Part part = Part::all, class T, class Right>
+__device__ void add_transposed_product(Fragment<row_tiles<NT>, NT>& y, const T* left, Right right) {
   const Lane lane = lane_of_warp();
   const int g = lane.g, q = lane.q;
 #pragma unroll
@@ -160,7 +167,7 @@ __device__ void add_transposed_product(Fragment<row_tiles<NT>, NT>& y, const T* 
         }
 #pragma unroll
         for (int j = 0; j < NT; ++j) {
-          multiply_add(y.values[2 * m][j], y.values[2 * m + 1][j], upper, lower, b[k][j]);
+          multiply_add<(NT > 1)>(y.values[2 * m][j], y.values[2 * m + 1][j], upper, lower, b[k][j]);
         }
       }
     }
@@ -213,6 +220,26 @@ __device__ void load_into(Fragment<MT, NT>& x, Matrix matrix, int first_row = 0)
     }
   });
 }
+/// f(value, its place in the matrix) for rows 8 from … of a fragment, all 16 of the matrix.
+template <int from, int MT, int NT, class Memory, class F>
+__device__ void for_each_place(Fragment<MT, NT>& x, const OperandMatrix<Memory>& matrix, F f) {
+  static_assert(NT == 2);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+#pragma unroll
+      for (int u = 0; u < 2; ++u) f(x.values[from + i][j][u], matrix.place_of_column(i, j, u));
+    }
+  }
+}
+template <bool transposed, int from, int count, Part part = Part::all, int MT, int NT, class Memory>
+__device__ void load_into(Fragment<MT, NT>& x, const OperandMatrix<Memory>& matrix,
+                          int /*first_row*/ = 0) {
+  static_assert(count == 2 && !transposed && part == Part::all);
+  for_each_place<from>(x, matrix,
+                       [&](double& value, int place) { value = read_at(matrix.memory, place); });
+}
 template <bool transposed, int MT, int NT, class Matrix>
 __device__ Fragment<MT, NT> load_fragment(Matrix matrix, int first_row = 0) {
   Fragment<MT, NT> x = {};
@@ -230,6 +257,13 @@ __device__ void store_from(Matrix matrix, Fragment<MT, NT>& x, int first_row = 0
       write_two<NT>(matrix, row, column + i, *run[i], *run[i + 1]);
     }
   });
+}
+template <int from, int count, int MT, int NT, class Memory>
+__device__ void store_from(const OperandMatrix<Memory>& matrix, Fragment<MT, NT>& x,
+                           int /*first_row*/ = 0) {
+  static_assert(count == 2);
+  for_each_place<from>(x, matrix,
+                       [&](double value, int place) { write_at(matrix.memory, place, value); });
 }
 template <int MT, int NT, class Matrix>
 __device__ void store_fragment(Matrix matrix, Fragment<MT, NT>& x, int first_row = 0) {

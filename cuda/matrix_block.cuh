@@ -25,7 +25,6 @@ struct MatrixBlock {
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
   static constexpr bool transposed = Tile::backward;
-
   const MatrixScan<T>& scan;
   Summary* summaries;          // (2, workers, Tile::summaries) matrices: P, R and what enters
   unsigned summaries_address;  // the same
@@ -33,6 +32,7 @@ struct MatrixBlock {
   T* operands;                 // (3, workers, chunk, operands)
   int* crossed;                // (2, workers or steps): whether a segment starts in the chunk
   int* exponents;              // (2, workers, 1 + tiles): P's, and those of what enters
+  OperandPlaces places;        // of the lane
   int warp;                    // followers count from 0, too
   int member;                  // of the team
 
@@ -54,18 +54,30 @@ struct MatrixBlock {
   __device__ int summary_of(const Visit& visit, int w, int which) const {
     return (slot(visit, w) * Tile::summaries + which) * Tile::elements;
   }
-  __device__ Summary* product(const Visit& visit, int w) const {
-    return summaries + summary_of(visit, w, 0);
+  /// A matrix that has been multiplied out, in a memory. (In the layout for operands the kernels of
+  /// order 32 take 6 % longer, and those of order 8 no less.)
+  template <class Memory>
+  __device__ auto whole(Memory memory) const {
+    if constexpr (NT == 2) {
+      return OperandMatrix<Memory>{memory, places};
+    } else {
+      return memory;
+    }
   }
-  __device__ Summary* sum(const Visit& visit, int w) const {
-    return summaries + summary_of(visit, w, 1);
+  __device__ auto product(const Visit& visit, int w) const {
+    return whole(summaries + summary_of(visit, w, 0));
   }
-  __device__ Summary* entering(const Visit& visit, int w) const {
-    return summaries + summary_of(visit, w, Tile::summaries - 1);
+  __device__ auto sum(const Visit& visit, int w) const {
+    return whole(summaries + summary_of(visit, w, 1));
   }
-  __device__ SharedMatrix<Summary> shared(const Visit& visit, int w, int which) const {
-    return {summaries_address +
-            static_cast<unsigned>(sizeof(Summary)) * summary_of(visit, w, which)};
+  __device__ auto entering(const Visit& visit, int w) const {
+    return whole(summaries + summary_of(visit, w, Tile::summaries - 1));
+  }
+  __device__ unsigned address_of(const Visit& visit, int w, int which) const {
+    return summaries_address + static_cast<unsigned>(sizeof(Summary)) * summary_of(visit, w, which);
+  }
+  __device__ auto shared(const Visit& visit, int w, int which) const {
+    return whole(SharedMatrix<Summary>{address_of(visit, w, which)});
   }
   __device__ int& crosses(const Visit& visit, int w) const { return crossed[slot(visit, w)]; }
   __device__ int& exponent(const Visit& visit, int w) const {

@@ -54,9 +54,9 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
       [&](Total<Block, Tile::affine>& total, int segment) {
         const std::int64_t index = total_index(block, visit, segment);
         const double* const p = total_memory(block, index);
-        const int* const marks = scan.marks + index * (1 + Tile::tiles);
+        const int* const marks = scan.marks + index * marks_of_total;
         total.set_marks(marks[0] != 0, marks[1]);
-        total.load(p, p + Tile::elements, first_row);
+        total.load(block.whole(p), block.whole(p + Tile::elements), first_row);
         if constexpr (Tile::scaled && Tile::tiles == 2) total.align(marks + 1);
       },
       [&](const auto& total, int) {
@@ -70,10 +70,11 @@ __device__ Carried<Block> start_of(const Block& block, const Visit& visit, int f
 // From the block before to this one, and from this one to the next: what enters a wave's tile. The
 // first block of a team gets from the last one what leaves the wave before.
 
-/// Which number the state has that enters, for the block.
+/// Which number the state has that enters, for the block: of a pair, the first one gets none before
+/// its first tile, and the first one of a ring that from itself.
 template <class Block>
 __device__ unsigned number_of_entering(const Block& block, const Visit& visit) {
-  return visit.number - (block.member == 0);
+  return visit.number - (!Block::Tile::ring && block.member == 0);
 }
 template <class Block>
 __device__ void take_state(const Block& block, const Visit& visit, Carried<Block>& state) {
@@ -89,14 +90,20 @@ __device__ void take_state(const Block& block, const Visit& visit, Carried<Block
   if constexpr (Tile::scaled) state.exponent = static_cast<int>(pieces[Tile::pieces - 1][0]);
 #endif
 }
+/// Where a state is given that is to enter the tile of a block of the team.
 template <class Block>
-__device__ Handover::Place place_in_next(const Block& block, const Visit& visit) {
+__device__ Handover::Place place_in(const Block& block, int member, unsigned number) {
 #if __CUDA_ARCH__ >= 900
-  const int next = block.member + 1 < block.scan.team ? block.member + 1 : 0;
-  return block.handover.template place_in<Block::Tile::pieces>(next, visit.number);
+  return block.handover.template place_in<Block::Tile::pieces>(member, number);
 #else
   return {};
 #endif
+}
+/// What leaves the block's tile enters the next block's, or the first one's of the next wave.
+template <class Block>
+__device__ Handover::Place place_in_next(const Block& block, const Visit& visit) {
+  if (block.member + 1 < block.scan.team) return place_in(block, block.member + 1, visit.number);
+  return place_in(block, 0, visit.number + Block::Tile::ring);
 }
 template <class Block>
 __device__ void give_state(const Carried<Block>& state, Handover::Place to) {

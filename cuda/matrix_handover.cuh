@@ -7,6 +7,45 @@
 // all that it has asked for before.
 namespace scangrad::cuda {
 
+// ---- barriers in shared memory, by their addresses, that count the bytes that arrive
+
+#if __CUDA_ARCH__ >= 900
+__device__ inline void initialise_barrier(unsigned barrier) {
+  asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier) : "memory");
+}
+/// By one thread for each phase, whether or not some have arrived.
+__device__ inline void expect_bytes(unsigned barrier, int count) {
+  asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(count)
+               : "memory");
+}
+/// By all threads of a warp, until the bytes of the phase are there.
+__device__ inline void await_bytes(unsigned barrier, unsigned phase) {
+  unsigned there = 0;
+  while (there == 0) {
+    asm volatile(
+        "{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+        : "=r"(there)
+        : "r"(barrier), "r"(phase % 2)
+        : "memory");
+  }
+  __syncwarp();
+}
+/// One thread has the copy engine fetch what lies in global memory, 16 bytes or a multiple of them:
+/// that does not wait in line behind what the multiprocessor's threads have asked for.
+__device__ inline void copy_in_bulk(unsigned shared, const void* global, int bytes,
+                                    unsigned barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared),
+      "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+/// After a thread has read or written shared memory that copies in bulk are to overwrite.
+__device__ inline void leave_to_copies() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+#endif
+
 /// Where the rows arrive that a warp is given, in shared memory: two places, used in turn, each
 /// with its barrier.
 struct Handover {
@@ -24,9 +63,7 @@ struct Handover {
   }
 
   __device__ void initialise() const {
-    for (unsigned i = 0; i < 2; ++i) {
-      asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier(i)) : "memory");
-    }
+    for (unsigned i = 0; i < 2; ++i) initialise_barrier(barrier(i));
   }
   /// For the number-th pieces that the same warp of block `rank` takes.
   template <int pieces>
@@ -52,24 +89,12 @@ struct Handover {
   /// Once for each number, by one warp, whether or not pieces have arrived.
   template <int pieces>
   __device__ void expect(unsigned number) const {
-    if (threadIdx.x % 32 == 0) {
-      asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier(number)),
-                   "r"(pieces * 32 * 16)
-                   : "memory");
-    }
+    if (threadIdx.x % 32 == 0) expect_bytes(barrier(number), pieces * 32 * 16);
   }
   /// The lane's pieces, when they are there.
   template <int pieces>
   __device__ void take(double (&values)[pieces][2], unsigned number) const {
-    unsigned there = 0;
-    while (there == 0) {
-      asm volatile(
-          "{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-          : "=r"(there)
-          : "r"(barrier(number)), "r"(number / 2 % 2)
-          : "memory");
-    }
-    __syncwarp();
+    await_bytes(barrier(number), number / 2);
 #pragma unroll
     for (int i = 0; i < pieces; ++i) {
       asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];"

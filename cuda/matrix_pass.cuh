@@ -39,8 +39,7 @@ struct MatrixScan {
   int chunk = 1, waves = 1;  // steps of a warp in a wave; waves of a run, if `own` is 1
   double* totals = nullptr;  // (sequences, segments, P and R): what each but the last `own` makes
                              // of a state
-  int* marks = nullptr;      // (sequences, segments, 1 + tiles): whether R alone counts; exponents
-                             // of P's rows
+  int* marks = nullptr;      // (sequences, segments, marks_of_total)
   int sequences = 0, own = 1;
 };
 

@@ -45,47 +45,128 @@ __device__ inline auto& followers_barrier() {
 }
 __device__ inline void meet_followers() { followers_barrier().arrive_and_wait(); }
 
-/// The state that enters the first block's first tile. What the segments before it make of a state
-/// comes into the places of the second tile's chunks, since a multiprocessor's loads come back in
+/// The address of the barrier that says when a total has arrived in a place.
+template <int places>
+__device__ unsigned arrival_barrier(int place) {
+  __shared__ std::uint64_t barriers[places];
+  return static_cast<unsigned>(__cvta_generic_to_shared(barriers + place));
+}
+template <int places>
+__device__ void initialise_followers_barriers() {
+  init(&followers_barrier(), 64);
+#if __CUDA_ARCH__ >= 900
+  for (int i = 0; i < places; ++i) initialise_barrier(arrival_barrier<places>(i));
+#endif
+}
+
+/// The totals of segments on their way to a follower, which has half of the places of the second
+/// tile's chunks for them, in turn. By the copy engine, since a multiprocessor's loads come back in
 /// line, and those of the first tiles are on the way.
 template <class Block>
-__device__ Carried<Block> start_of_run(const Block& block, Visit visit) {
+struct TotalsOnTheWay {
   using Tile = typename Block::Tile;
-  constexpr int size = Tile::totals * Tile::elements;
-  ++visit.number;
-  const int lane = static_cast<int>(threadIdx.x % 32);
-  const auto begin_copies = [&](int first) {
-    const int count = ::min(visit.segment - first, Tile::workers);
-    const std::int64_t index = total_index(block, visit, first);
-    for (int i = 2 * (32 * block.warp + lane); i < count * size; i += 128) {
-      copy_asynchronously<16>(block.product(visit, 0) + i, total_memory(block, index) + i);
-    }
-    if (block.warp == 0 && lane < count) {
-      block.crosses(visit, lane) = block.scan.marks[2 * (index + lane)];
-      block.exponent(visit, lane) = block.scan.marks[2 * (index + lane) + 1];
-    }
-    close_copies();
-  };
-  begin_copies(0);
-  auto state = start_of_sequence(block, visit, 0);
-  for (int first = 0; first < visit.segment; first += Tile::workers) {
-    await_copies<0>();
-    meet_followers();
-    for_each_total<Block, Tile::affine>(
-        ::min(visit.segment - first, Tile::workers),
-        [&](Total<Block, Tile::affine>& total, int i) { load_chunk(block, visit, i, 0, total); },
-        [&](const auto& total, int) {
-          state.template step_over<Tile::affine>(total, 0, [](auto&) {});
-        });
-    meet_followers();
-    if (first + Tile::workers < visit.segment) begin_copies(first + Tile::workers);
+  static constexpr int size = Tile::totals * Tile::elements;
+  static constexpr bool marked = !Block::is_plain || Tile::scaled;
+  const Block& block;
+  const Visit& visit;  // whose places they have
+  int place, room;     // the first one, and how many
+  int first, count;    // of the segments
+
+  __device__ int place_of_total(int i) const { return place + i % room; }
+  __device__ const int* marks_of(int i) const {  // where later the states arrive
+    return reinterpret_cast<const int*>(reinterpret_cast<const char*>(block.summaries) +
+                                        Tile::summary_bytes) +
+           (first + i) * marks_of_total;
   }
-  return state;
+  __device__ void begin() const {
+    for (int i = 0; i < ::min(room, count); ++i) begin(i);
+  }
+  __device__ void begin(int i) const {
+#if __CUDA_ARCH__ >= 900
+    if (i >= count || threadIdx.x % 32 != 0) return;
+    const unsigned arrival = arrival_barrier<Tile::workers>(place_of_total(i));
+    const std::int64_t index = total_index(block, visit, first + i);
+    const bool with_marks = marked && i == 0;
+    constexpr int bytes = size * static_cast<int>(sizeof(double)),
+                  marks_bytes = marks_of_total * static_cast<int>(sizeof(int));
+    leave_to_copies();
+    expect_bytes(arrival, bytes + (with_marks ? count * marks_bytes : 0));
+    copy_in_bulk(block.address_of(visit, place_of_total(i), 0), total_memory(block, index), bytes,
+                 arrival);
+    if (with_marks) {
+      copy_in_bulk(block.handover.places + first * marks_bytes,
+                   block.scan.marks + index * marks_of_total, count * marks_bytes, arrival);
+    }
+#endif
+  }
+  /// f(total, i) for each in turn.
+  template <class F>
+  __device__ void for_each(F f) const {
+    for_each_total<Block, Tile::affine>(
+        count,
+        [&](Total<Block, Tile::affine>& total, int i) {
+#if __CUDA_ARCH__ >= 900
+          await_bytes(arrival_barrier<Tile::workers>(place_of_total(i)), i / room);
+#endif
+          if constexpr (marked) total.set_marks(marks_of(i)[0] != 0, marks_of(i)[1]);
+          total.load(block.shared(visit, place_of_total(i), 0),
+                     block.shared(visit, place_of_total(i), Tile::affine), 0);
+        },
+        [&](const auto& total, int i) {
+          f(total, i);
+          __syncwarp();
+          begin(i + room);
+        });
+  }
+};
+
+/// The first block gives itself the state that enters its first tile: what the segments before it
+/// make of a sequence's. The second follower finds what the later half of them makes of any.
+template <class Block>
+__device__ void begin_run(const Block& block, Visit visit) {
+  using Tile = typename Block::Tile;
+  constexpr int most = (Tile::workers + 1) / 2;
+  static_assert(64 * marks_of_total * sizeof(int) <= 2 * Tile::pieces * 512);
+  const bool leads = block.warp == 0;
+  Carried<Block> state;
+  if (leads) state = start_of_sequence(block, visit, 0);
+  if (visit.segment > 0) {
+    wait_for_kernel_before();
+    Visit after = visit;
+    ++after.number;
+    const int half = (visit.segment + 1) / 2;
+    const TotalsOnTheWay<Block> totals{block,
+                                       after,
+                                       leads ? 0 : most,
+                                       leads ? most : Tile::workers - most,
+                                       leads ? 0 : half,
+                                       leads ? half : visit.segment - half};
+    totals.begin();
+    if (leads) {
+      totals.for_each([&](const auto& total, int) {
+        state.template step_over<Tile::affine>(total, 0, [](auto&) {});
+      });
+    } else if (totals.count > 0) {
+      Gathered<Block> gathered;
+      totals.for_each([&](const auto& total, int i) {
+        if (i == 0) return gathered.begin(block, after, most, total);
+        gathered.step_over(total);
+      });
+      gathered.store(block, after, most);
+    }
+    meet_followers();
+    if (leads && visit.segment > half) {
+      Total<Block, Tile::affine> later;
+      load_chunk(block, after, most, 0, later);
+      state.template step_over<Tile::affine>(later, 0, [](auto&) {});
+    }
+  }
+  if (leads) give_state(state, place_in(block, 0, visit.number));
 }
 
 /// Leaves the states that enter the chunks of a tile.
 template <class Block>
-__device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<Block>& state) {
+__device__ void follow_in_ring(const Block& block, const Visit& visit) {
   using Tile = typename Block::Tile;
   constexpr bool affine = Tile::affine;
   using ChunkTotal = Total<Block, affine>;
@@ -94,9 +175,7 @@ __device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<B
   const int chunks = block.chunks(visit);
   const int first = leads ? 0 : ::min(most, chunks), end = leads ? ::min(most, chunks) : chunks;
 
-  // The first block gets a state in each wave but the first, of use or not.
-  const bool gets = block.member > 0 || visit.number > 0;
-  if (leads && gets) expect_state(block, visit);
+  if (leads) expect_state(block, visit);
   const auto load = [&](ChunkTotal& its, int i) { load_chunk(block, visit, i, 0, its); };
   // What chunks of the half make up to each, in the places of what each makes alone.
   Gathered<Block> gathered;
@@ -128,13 +207,9 @@ __device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<B
   const auto load_other = [&](ChunkTotal& its, int i) { load(its, end - 2 - i); };
   // From here to give_state is what the whole ring waits for: nothing there that can be before it.
   const auto next = place_in_next(block, visit);
-  const bool gives = block.member + 1 < block.scan.team || block.exists(block.next(visit));
-  if (!begins(block, visit)) {
-    take_state(block, visit, state);
-  } else if (gets) {
-    Carried<Block> of_no_use;
-    take_state(block, visit, of_no_use);
-  }
+  const bool gives = block.member + 1 < block.scan.team || visit.wave + 1 < block.waves(visit);
+  Carried<Block> state;
+  take_state(block, visit, state);
   if (leads) {
     if (chunks > 0) {
       Carried<Block> after = state;
@@ -159,13 +234,14 @@ __device__ void follow_in_ring(const Block& block, const Visit& visit, Carried<B
 template <class Block>
 __device__ void follow_in_ring(const Block& block) {
   Visit visit = block.first_visit();
-  Carried<Block> state = {};
-  if (begins(block, visit)) state = start_of_run(block, visit);
+  if (begins(block, visit)) begin_run(block, visit);
   meet();
   while (block.exists(visit)) {
-    follow_in_ring(block, visit, state);
+    follow_in_ring(block, visit);
     visit = block.next(visit);
-    if (block.exists(visit) && begins(block, visit)) state = start_of_sequence(block, visit, 0);
+    if (block.warp == 0 && block.exists(visit) && begins(block, visit)) {
+      give_state(start_of_sequence(block, visit, 0), place_in(block, 0, visit.number));
+    }
     meet();
   }
 }

@@ -77,15 +77,12 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
   const Handover handover{
       address + static_cast<unsigned>(Tile::summary_bytes) + tile * 2 * Tile::pieces * 512,
       static_cast<unsigned>(__cvta_generic_to_shared(barriers + 2 * tile))};
-  const Block block{scan,
-                    reinterpret_cast<typename Tile::Summary*>(memory),
-                    address,
-                    handover,
-                    operands,
-                    crossed,
-                    exponents,
-                    rank,
-                    static_cast<int>(blockIdx.x) % scan.team};
+  const OperandPlaces places = Block::NT == 2 ? operand_places() : OperandPlaces{};
+  const Block block{scan,      reinterpret_cast<typename Tile::Summary*>(memory),
+                    address,   handover,
+                    operands,  crossed,
+                    exponents, places,
+                    rank,      static_cast<int>(blockIdx.x) % scan.team};
   constexpr int order = 8 * Block::NT;
   if (!Block::is_plain && (scan.n < order || scan.rows < order)) {  // the padding
     const int count = Tile::workers * scan.chunk * static_cast<int>(Tile::step_bytes / sizeof(T));
@@ -95,7 +92,7 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
     __syncthreads();
   }
   if constexpr (Tile::ring) {  // which has more than one block, and meets below
-    if (threadIdx.x == 0) init(&followers_barrier(), 32 * Tile::followers);
+    if (threadIdx.x == 0) initialise_followers_barriers<Tile::workers>();
   }
 #if __CUDA_ARCH__ >= 900
   if (scan.team > 1) {
@@ -107,7 +104,8 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
     let_next_start();
     return make_total(block);
   }
-  if (!works && scan.segments > 1) wait_for_kernel_before();  // for the totals
+  // For the totals; where there is a ring, only who reads them.
+  if (!Tile::ring && !works && scan.segments > 1) wait_for_kernel_before();
   constexpr bool twice = Block::pass == MatrixPass::product && !Tile::ring;
   if (twice && works && scan.team > 1) {
     work(block);  // a copy, with which order 32 is 3 % faster, by where its instructions lie

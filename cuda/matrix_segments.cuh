@@ -30,6 +30,8 @@ struct Growing {
   }
 };
 
+/// So many that they are 16 bytes: whether R alone counts, and exponents of P's rows.
+inline constexpr int marks_of_total = 4;
 template <class Block>
 __device__ std::int64_t total_index(const Block& block, const Visit& visit, std::int64_t segment) {
   return std::int64_t{visit.sequence - block.scan.first} * block.scan.segments + segment;
@@ -52,10 +54,10 @@ __device__ void write_total(const Block& block, int tile) {
   });
   total.rows.settle();
   const std::int64_t index = total_index(block, visit, visit.segment);
-  store_fragment(total_memory(block, index) + (of_sum ? Tile::elements : 0), total.rows.x,
-                 first_row);
+  double* const to = total_memory(block, index) + (of_sum ? Tile::elements : 0);
+  store_fragment(block.whole(to), total.rows.x, first_row);
   if constexpr (!of_sum) {
-    int* const marks = block.scan.marks + index * (1 + Tile::tiles);
+    int* const marks = block.scan.marks + index * marks_of_total;
     const int exponent = total.exponent();
     if (threadIdx.x % 32 == 0) {
       if (tile == 0) marks[0] = total.starts;

@@ -30,7 +30,8 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
     block.apply_scale(x, c, step);
   };
   if constexpr (Tile::affine && NT <= 2) {
-    // P above R in one fragment: the step's element is read once for both.
+    // P above R in one fragment: the step's element is read once for both, and of N = 8 they are
+    // its upper and lower rows.
     constexpr int groups = row_groups<NT>;
     Fragment<NT, NT> x = {};
     if (goes_on) {
@@ -48,7 +49,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
       load_into<false, groups, groups>(y, block.operand(visit, step, 1));
       if (!is_cut) {
         block.apply_scale(x, c, step);
-        add_product<transposed>(y, x, element(step));
+        add_product<transposed, Part::all, true>(y, x, element(step));
       }
       x = y;
     }

@@ -13,7 +13,7 @@ __device__ void store_state(const Block& block, typename Block::T* to, typename 
 
 template <class Block>
 __device__ typename Block::State load_entering(const Block& block, const Visit& visit) {
-  const auto* const from = block.entering(visit, block.warp);
+  const auto from = block.entering(visit, block.warp);
   return load_fragment<false, row_tiles<Block::NT>, Block::NT>(from);
 }
 
@@ -197,7 +197,7 @@ __device__ void walk_backward(const Block& block, const Visit& visit, const Chun
   constexpr int NT = Block::NT;
   using State = typename Block::State;
   const auto& scan = block.scan;
-  auto* const turned = block.entering(visit, block.warp);  // x in shared memory
+  const auto turned = block.entering(visit, block.warp);  // x in shared memory
   auto x = load_entering(block, visit);
   const std::int64_t size = block.size_of_state();
   const int n = block.order();

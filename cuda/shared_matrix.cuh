@@ -5,6 +5,15 @@
 // fragments (fragments.cuh) are read from them and written to them.
 namespace scangrad::cuda {
 
+/// A lane's place in a warp, (lane / 4, lane % 4).
+struct Lane {
+  int g, q;
+};
+__device__ inline Lane lane_of_warp() {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  return {lane / 4, lane % 4};
+}
+
 /// Where element (r + more, c) of a padded matrix lies; the bits of `more` are not in r. Packs of
 /// 16 bytes are permuted within 128, so that the reads below, of rows 4 apart and of columns, meet
 /// 32 different banks. What r and what `more` does to a place is apart, so that a lane of whose
@@ -56,6 +65,29 @@ __device__ void read_two(double (&to)[2], const T* matrix, int r, int c, int mor
   }
 }
 
+template <class S>
+__device__ double read_shared(unsigned address) {
+  if constexpr (sizeof(S) == 8) {
+    double value;
+    asm volatile("ld.shared.f64 %0, [%1];" : "=d"(value) : "r"(address));
+    return value;
+  } else {
+    float value;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(address));
+    return value;
+  }
+}
+template <class S>
+__device__ void read_two_shared(double (&to)[2], unsigned address) {
+  if constexpr (sizeof(S) == 8) {
+    asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];" : "=d"(to[0]), "=d"(to[1]) : "r"(address));
+  } else {
+    float two[2];
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(two[0]), "=f"(two[1]) : "r"(address));
+    for (int i = 0; i < 2; ++i) to[i] = two[i];
+  }
+}
+
 /// A matrix in shared memory by its address there, which where loops are short is much quicker than
 /// a pointer, of which the compiler makes one again and again.
 template <class S>
@@ -70,28 +102,12 @@ struct SharedMatrix {
 template <int NT, Part part = Part::all, class S>
 __device__ double read_one(SharedMatrix<S> matrix, int r, int c, int more = 0) {
   static_assert(part == Part::all);
-  const unsigned from = matrix.template address_of<NT>(r, c, more);
-  if constexpr (sizeof(S) == 8) {
-    double value;
-    asm volatile("ld.shared.f64 %0, [%1];" : "=d"(value) : "r"(from));
-    return value;
-  } else {
-    float value;
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(from));
-    return value;
-  }
+  return read_shared<S>(matrix.template address_of<NT>(r, c, more));
 }
 template <int NT, Part part = Part::all, class S>
 __device__ void read_two(double (&to)[2], SharedMatrix<S> matrix, int r, int c, int more = 0) {
   static_assert(part == Part::all);
-  const unsigned from = matrix.template address_of<NT>(r, c, more);
-  if constexpr (sizeof(S) == 8) {
-    asm volatile("ld.shared.v2.f64 {%0, %1}, [%2];" : "=d"(to[0]), "=d"(to[1]) : "r"(from));
-  } else {
-    float two[2];
-    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(two[0]), "=f"(two[1]) : "r"(from));
-    for (int i = 0; i < 2; ++i) to[i] = two[i];
-  }
+  read_two_shared<S>(to, matrix.template address_of<NT>(r, c, more));
 }
 template <int NT, class S>
 __device__ void write_two(SharedMatrix<S> matrix, Row r, int c, double first, double second) {
@@ -108,6 +124,64 @@ template <int NT, class S>
 __device__ void write_two(S* matrix, Row r, int c, double first, double second) {
   store_pack(matrix + place_of<NT, S>(r.base, c, r.more),
              Pack<S, 2>{static_cast<S>(first), static_cast<S>(second)});
+}
+
+// ---- as right operands
+
+/// Where a lane's elements of an OperandMatrix are.
+struct OperandPlaces {
+  int pair[2];       // of the right operand in tiles (k, 0): two, of its rows there
+  int column[2][2];  // of row 8 i + g, u-th column of tile 0, as a fragment has them: [i][u]
+};
+/// A matrix of order 16 in `memory`, a double* or a SharedMatrix<double>, as the lanes of a warp
+/// read it as the right operand of a product: the two rows that a lane has of a tile lie side by
+/// side. So what is read, and what is given, goes from and to the very registers that products
+/// want, where rows of adjacent elements would have to be moved about. Pairs are permuted such that
+/// lanes meet different banks both ways.
+template <class Memory>
+struct OperandMatrix {
+  static constexpr int of_tile = 64;  // elements
+  Memory memory;
+  OperandPlaces places;
+
+  __device__ int place_of_pair(int k, int j) const { return places.pair[k] + j * of_tile; }
+  __device__ int place_of_column(int i, int j, int u) const {
+    return places.column[i][u] + j * of_tile;
+  }
+};
+/// The lane's places.
+__device__ inline OperandPlaces operand_places() {
+  const auto [g, q] = lane_of_warp();
+  const auto place = [](int k, int to_g, int to_q) {
+    return 2 * (64 * k + ((4 * to_g + to_q) ^ (to_g >> 1 ^ k << 2)));
+  };
+  OperandPlaces places;
+  for (int k = 0; k < 2; ++k) places.pair[k] = place(k, g, q);
+  for (int i = 0; i < 2; ++i) {
+    for (int u = 0; u < 2; ++u) {
+      places.column[i][u] = place(g % 2, 2 * q + u, 2 * i + (g >> 2)) + (g >> 1) % 2;
+    }
+  }
+  // Hides what they are made of, lest they be made again and again.
+  asm volatile(""
+               : "+r"(places.pair[0]), "+r"(places.pair[1]), "+r"(places.column[0][0]),
+                 "+r"(places.column[0][1]), "+r"(places.column[1][0]), "+r"(places.column[1][1]));
+  return places;
+}
+__device__ inline double read_at(const double* memory, int place) { return memory[place]; }
+__device__ inline double read_at(SharedMatrix<double> memory, int place) {
+  return read_shared<double>(memory.address + 8 * place);
+}
+__device__ inline void read_two_at(double (&to)[2], const double* memory, int place) {
+  const Pack<double, 2> pack = load_pack<2>(memory + place);
+  for (int i = 0; i < 2; ++i) to[i] = pack.values[i];
+}
+__device__ inline void read_two_at(double (&to)[2], SharedMatrix<double> memory, int place) {
+  read_two_shared<double>(to, memory.address + 8 * place);
+}
+__device__ inline void write_at(double* memory, int place, double value) { memory[place] = value; }
+__device__ inline void write_at(SharedMatrix<double> memory, int place, double value) {
+  asm volatile("st.shared.f64 [%0], %1;" ::"r"(memory.address + 8 * place), "d"(value) : "memory");
 }
 
 // ---- from global memory
