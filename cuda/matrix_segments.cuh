@@ -62,6 +62,7 @@ __device__ void write_total(const Block& block, int tile) {
     if (threadIdx.x % 32 == 0) {
       if (tile == 0) marks[0] = total.starts;
       marks[1 + tile] = exponent;
+      if constexpr (Tile::tiles == 1) marks[2] = marks[3] = 0;  // which bulk copies read
     }
   }
 }
