@@ -25,6 +25,9 @@ struct MatrixBlock {
   using State = Fragment<row_tiles<NT>, NT>;  // of a worker
   using Rows = Fragment<1, NT>;               // 16 of them, of a follower
   static constexpr bool transposed = Tile::backward;
+  /// Whether anybody asks where segments start, or for exponents.
+  static constexpr bool marked = !plain || Tile::scaled;
+
   const MatrixScan<T>& scan;
   Summary* summaries;          // (2, workers, Tile::summaries) matrices: P, R and what enters
   unsigned summaries_address;  // the same
@@ -55,7 +58,7 @@ struct MatrixBlock {
     return (slot(visit, w) * Tile::summaries + which) * Tile::elements;
   }
   /// A matrix that has been multiplied out, in a memory. (In the layout for operands the kernels of
-  /// order 32 take 6 % longer, and those of order 8 no less.)
+  /// order 32 take 6 % longer, and those of order 8 are no quicker.)
   template <class Memory>
   __device__ auto whole(Memory memory) const {
     if constexpr (NT == 2) {

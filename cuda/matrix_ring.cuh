@@ -1,4 +1,5 @@
 #pragma once
+#include <scangrad/cuda/matrix_shares.h>
 #include <scangrad/cuda/matrix_carry.cuh>
 
 #include <cuda/barrier>
@@ -29,7 +30,7 @@ struct Gathered {
     __syncwarp();  // which has been read
     store_fragment(block.shared(visit, w, 0), p.rows.x);
     if constexpr (affine) store_fragment(block.shared(visit, w, 1), r.rows.x);
-    if ((!Block::is_plain || Block::Tile::scaled) && threadIdx.x % 32 == 0) {
+    if (Block::marked && threadIdx.x % 32 == 0) {
       block.crosses(visit, w) = p.starts;
       block.exponent(visit, w) = p.rows.exponent;
     }
@@ -51,11 +52,11 @@ __device__ unsigned arrival_barrier(int place) {
   __shared__ std::uint64_t barriers[places];
   return static_cast<unsigned>(__cvta_generic_to_shared(barriers + place));
 }
-template <int places>
+template <class Tile>
 __device__ void initialise_followers_barriers() {
-  init(&followers_barrier(), 64);
+  init(&followers_barrier(), 32 * Tile::followers);
 #if __CUDA_ARCH__ >= 900
-  for (int i = 0; i < places; ++i) initialise_barrier(arrival_barrier<places>(i));
+  for (int i = 0; i < Tile::workers; ++i) initialise_barrier(arrival_barrier<Tile::workers>(i));
 #endif
 }
 
@@ -66,7 +67,6 @@ template <class Block>
 struct TotalsOnTheWay {
   using Tile = typename Block::Tile;
   static constexpr int size = Tile::totals * Tile::elements;
-  static constexpr bool marked = !Block::is_plain || Tile::scaled;
   const Block& block;
   const Visit& visit;  // whose places they have
   int place, room;     // the first one, and how many
@@ -86,7 +86,7 @@ struct TotalsOnTheWay {
     if (i >= count || threadIdx.x % 32 != 0) return;
     const unsigned arrival = arrival_barrier<Tile::workers>(place_of_total(i));
     const std::int64_t index = total_index(block, visit, first + i);
-    const bool with_marks = marked && i == 0;
+    const bool with_marks = Block::marked && i == 0;
     constexpr int bytes = size * static_cast<int>(sizeof(double)),
                   marks_bytes = marks_of_total * static_cast<int>(sizeof(int));
     leave_to_copies();
@@ -108,7 +108,7 @@ struct TotalsOnTheWay {
 #if __CUDA_ARCH__ >= 900
           await_bytes(arrival_barrier<Tile::workers>(place_of_total(i)), i / room);
 #endif
-          if constexpr (marked) total.set_marks(marks_of(i)[0] != 0, marks_of(i)[1]);
+          if constexpr (Block::marked) total.set_marks(marks_of(i)[0] != 0, marks_of(i)[1]);
           total.load(block.shared(visit, place_of_total(i), 0),
                      block.shared(visit, place_of_total(i), Tile::affine), 0);
         },
@@ -126,7 +126,7 @@ template <class Block>
 __device__ void begin_run(const Block& block, Visit visit) {
   using Tile = typename Block::Tile;
   constexpr int most = (Tile::workers + 1) / 2;
-  static_assert(64 * marks_of_total * sizeof(int) <= 2 * Tile::pieces * 512);
+  static_assert(most_segments * marks_of_total * sizeof(int) <= 2 * Tile::pieces * 512);
   const bool leads = block.warp == 0;
   Carried<Block> state;
   if (leads) state = start_of_sequence(block, visit, 0);

@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(Block::Tile::threads, 1)
     __syncthreads();
   }
   if constexpr (Tile::ring) {  // which has more than one block, and meets below
-    if (threadIdx.x == 0) initialise_followers_barriers<Tile::workers>();
+    if (threadIdx.x == 0) initialise_followers_barriers<Tile>();
   }
 #if __CUDA_ARCH__ >= 900
   if (scan.team > 1) {

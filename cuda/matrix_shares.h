@@ -10,6 +10,8 @@ inline std::int64_t share(std::int64_t n, std::int64_t parts) { return (n + part
 
 /// Of how many blocks a ring may be.
 inline constexpr int most_in_ring = 8;
+/// Into how many segments a sequence may be cut.
+inline constexpr int most_segments = 64;
 /// How many teams of so many blocks, the index, can be at work at once.
 using TeamsAtOnce = std::array<int, most_in_ring + 1>;
 
@@ -37,7 +39,7 @@ inline Shares shares_for(std::int64_t sequences, std::int64_t count, int workers
         its.team == best.team && its.ring == best.ring && its.segments > 1 && best.segments > 1;
     if (its.time < (alike ? 1 : 0.95) * best.time) best = its;
   };
-  const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, 64);
+  const std::int64_t most = std::clamp<std::int64_t>(count / (8 * workers), 1, most_segments);
   for (int team = most_in_ring; team > 1; --team) {
     if (team * sequences > blocks || count <= team * workers) continue;
     if (sequences <= teams[team]) consider({.team = team});

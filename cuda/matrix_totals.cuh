@@ -20,7 +20,7 @@ __device__ void reduce(const Block& block, const Visit& visit, const Chunk& c,
     }
     return;
   }
-  constexpr bool marked = !Block::is_plain || Tile::scaled;  // else nobody asks for the marks
+  constexpr bool marked = Block::marked;
   bool starts = marked && (goes_on ? block.crosses(visit, block.warp) != 0 : block.cut(c, 0));
   int exponent = marked && goes_on ? block.exponent(visit, block.warp) : 0;
   const int second = goes_on ? 0 : 1;
@@ -261,7 +261,7 @@ __device__ void for_each_total(int count, Load load, F f) {
 template <class Block, bool sums>
 __device__ void load_chunk(const Block& block, const Visit& visit, int w, int first_row,
                            Total<Block, sums>& total) {
-  if constexpr (!Block::is_plain || Block::Tile::scaled) {
+  if constexpr (Block::marked) {
     total.set_marks(block.crosses(visit, w), block.exponent(visit, w));
   }
   total.load(block.shared(visit, w, 0), block.shared(visit, w, Block::Tile::affine), first_row);

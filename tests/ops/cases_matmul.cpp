@@ -188,7 +188,9 @@ std::vector<OpCase> matmul_cases() {
        .reference = linear_reference,
        .inputs = biased_layers,
        .tolerance = {dot_products.terms, 4, true}}};
-  for (OpCase& row : feed_forward_cases()) rows.push_back(std::move(row));
-  for (OpCase& row : rows) row.sums_by_blas = true;
+  for (OpCase& row : feed_forward_cases()) {
+    row.shared_by_blas = true;
+    rows.push_back(std::move(row));
+  }
   return rows;
 }

@@ -75,9 +75,9 @@ struct OpCase {
   bool twice_differentiable = true;
   /// There is no result for an empty operand: instead of such a call, one that throws is asked for.
   bool refuses_empty = false;
-  /// Sums of floats are BLAS's, which are others with several threads than with one where it sees
-  /// fit (docs/architecture.md), as on CPUs without AVX-512.
-  bool sums_by_blas = false;
+  /// Has products that BLAS shares out among threads, and its sums may then be others than with one
+  /// (docs/architecture.md): OpenBLAS 0.3.21 without AVX-512, by 0.9 epsilon of the norm in f64.
+  bool shared_by_blas = false;
 };
 
 /// The operand's tensor, contiguous, on the CPU; `seed` tells the operands of one call apart.
